@@ -1,0 +1,1 @@
+//! Builds the gateway, opens and drains listeners.

@@ -1,0 +1,1 @@
+//! Who is asking, proved by certificate, signature and token.

@@ -1,0 +1,1 @@
+//! Configuration: the file as the operator wrote it, and the settings that the program uses.

@@ -1,0 +1,1 @@
+//! Partners: who they are, where they answer, what is particular about them.

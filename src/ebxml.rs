@@ -1,0 +1,1 @@
+//! ebXML registry 3.0: registry objects, queries, responses.

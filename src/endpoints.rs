@@ -1,0 +1,1 @@
+//! The table of contents: SOAP action or HL7 trigger event to transaction.

@@ -1,0 +1,1 @@
+//! HL7 v3: data types, transmission wrappers, persons, acknowledgements.

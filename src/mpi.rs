@@ -1,0 +1,1 @@
+//! Patient matching: pure functions over demographics; rows come from storage.

@@ -1,0 +1,1 @@
+//! Sockets: HTTPS and MLLP listeners, calls to partners.

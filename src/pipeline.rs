@@ -1,0 +1,1 @@
+//! The road that every transaction takes.

@@ -1,0 +1,1 @@
+//! PIX: patient identity feeds, and the manager of the cross-reference.

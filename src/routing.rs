@@ -1,0 +1,1 @@
+//! Sending to many partners at once, under one deadline.

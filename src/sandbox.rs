@@ -1,0 +1,1 @@
+//! Three communities on loopback, and a query across them.

@@ -1,0 +1,1 @@
+//! WS-Addressing 1.0 headers.

@@ -1,0 +1,1 @@
+//! MTOM/XOP: multipart/related, read as bytes and written as a stream.

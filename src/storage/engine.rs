@@ -1,0 +1,1 @@
+//! The embedded database: one writer with group commit, many readers.

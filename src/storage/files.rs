@@ -1,0 +1,1 @@
+//! Document bytes, in files, streamed and hashed while written.

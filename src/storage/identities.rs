@@ -1,0 +1,1 @@
+//! Rows of the patient cross-reference.

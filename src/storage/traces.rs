@@ -1,0 +1,1 @@
+//! What happened in each exchange, without patient data.

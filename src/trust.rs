@@ -1,0 +1,1 @@
+//! Whom we trust: anchors, chains, revocation and TLS, by network.

@@ -1,0 +1,1 @@
+//! The WS-Security header: what stands in it, and who must understand it.

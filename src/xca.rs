@@ -1,0 +1,1 @@
+//! XCA: query and retrieve documents across communities.

@@ -1,0 +1,1 @@
+//! XCPD: find the communities that know a patient.

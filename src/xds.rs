@@ -1,0 +1,1 @@
+//! XDS.b: provide, register, query and retrieve documents.

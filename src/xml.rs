@@ -1,0 +1,9 @@
+//! XML: one parser, one writer, one canonicaliser. Elements borrow the tree that was parsed, so the element whose
+//! signature was verified is the element that is read.
+
+pub mod ns;
+pub mod parse;
+pub mod write;
+
+pub use parse::{Element, Limits, Tree, XmlError, decode_text, parse};
+pub use write::Writer;
