@@ -23,6 +23,8 @@ pub mod saml;
 pub mod sandbox;
 pub mod soap;
 pub mod storage;
+#[cfg(test)]
+mod testing;
 pub mod trust;
 pub mod wssecurity;
 pub mod xca;
