@@ -7,6 +7,7 @@ pub mod domains;
 pub mod identifiers;
 pub mod patient;
 pub mod time;
+pub mod transaction;
 
 pub use code::Code;
 pub use domains::{Domain, DomainError, Domains};
@@ -15,3 +16,4 @@ pub use identifiers::{
 };
 pub use patient::{Address, Demographics, Gender, PersonName, Telecom};
 pub use time::{Clock, Dtm, Timestamp};
+pub use transaction::Transaction;
