@@ -6,6 +6,7 @@ pub mod code;
 pub mod domains;
 pub mod identifiers;
 pub mod patient;
+pub mod tenant;
 pub mod time;
 pub mod transaction;
 
@@ -15,5 +16,6 @@ pub use identifiers::{
     AssigningAuthority, DocumentUniqueId, EntryUuid, HomeCommunityId, IdError, Oid, PatientId, RepositoryId, TraceId,
 };
 pub use patient::{Address, Demographics, Gender, PersonName, Telecom};
+pub use tenant::Tenant;
 pub use time::{Clock, Dtm, Timestamp};
 pub use transaction::Transaction;

@@ -30,6 +30,9 @@ pub enum IdError {
     /// Component 4 has a universal id without its type, or a type without an id.
     #[error("the assigning authority needs both a universal id and its type")]
     HalfAuthority,
+    /// Something else than letters, digits, `.`, `_` and `-`.
+    #[error("a name here starts with a letter or digit and has only letters, digits, '.', '_' and '-'")]
+    NotAName,
 }
 
 /// An ISO object identifier: arcs of digits with dots, at most 64 characters (ITI TF-3: 4.2.3.1.5).
