@@ -1,1 +1,4 @@
 //! Sending to many partners at once, under one deadline.
+
+pub mod breaker;
+pub mod fan_out;
