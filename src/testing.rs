@@ -28,3 +28,25 @@ pub fn manifest(folder: &str) -> Vec<Vec<String>> {
         .map(|line| line.split('\t').map(str::to_owned).collect())
         .collect()
 }
+
+/// Asserts that a document is valid by a schema of the corpus (`xds/rim.xsd`). Says so and does nothing where the
+/// corpus or `xmllint` is absent.
+pub fn validates(xml: &str, schema: &str) {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    let Some(shared) = shared() else { return println!("skipped: the shared corpus is absent") };
+    let path = shared.join("corpus/schema").join(schema);
+    let xmllint = Command::new("xmllint")
+        .args(["--nonet", "--noout", "--schema"])
+        .arg(path)
+        .arg("-")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = xmllint else { return println!("skipped: xmllint is not installed") };
+    child.stdin.take().expect("a pipe").write_all(xml.as_bytes()).expect("xmllint reads");
+    let output = child.wait_with_output().expect("xmllint ends");
+    assert!(output.status.success(), "{}\n{xml}", String::from_utf8_lossy(&output.stderr));
+}
