@@ -4,4 +4,5 @@ pub mod documents;
 pub mod engine;
 pub mod files;
 pub mod identities;
+pub mod seal;
 pub mod traces;
