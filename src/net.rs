@@ -1,1 +1,12 @@
 //! Sockets: HTTPS and MLLP listeners, calls to partners.
+//!
+//! Everything here has a limit: connections in all and from one address, time for a handshake, headers, a body that
+//! stalls, bytes of a body, streams of HTTP/2. One bad connection costs itself and nothing else.
+
+pub mod body;
+pub mod dial;
+pub mod gate;
+pub mod https;
+
+
+pub use gate::OnRefused;

@@ -1,4 +1,5 @@
 //! Sending to many partners at once, under one deadline.
 
 pub mod breaker;
+pub mod exchange;
 pub mod fan_out;
