@@ -4,6 +4,7 @@
 
 pub mod code;
 pub mod domains;
+pub mod exchange_purpose;
 pub mod identifiers;
 pub mod patient;
 pub mod tenant;
@@ -12,6 +13,7 @@ pub mod transaction;
 
 pub use code::Code;
 pub use domains::{Domain, DomainError, Domains};
+pub use exchange_purpose::{ExchangePurpose, NhinPurpose, TefcaPurpose};
 pub use identifiers::{
     AssigningAuthority, DocumentUniqueId, EntryUuid, HomeCommunityId, IdError, Oid, PatientId, RepositoryId, TraceId,
 };
