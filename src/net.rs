@@ -8,5 +8,4 @@ pub mod dial;
 pub mod gate;
 pub mod https;
 
-
 pub use gate::OnRefused;

@@ -3,6 +3,7 @@
 
 pub mod ns;
 pub mod parse;
+pub mod signature;
 pub mod write;
 
 pub use parse::{Element, Limits, Tree, XmlError, decode_text, parse};

@@ -36,6 +36,8 @@ pub const WSSE11: &str = "http://docs.oasis-open.org/wss/oasis-wss-wssecurity-se
 pub const WSU: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd";
 /// XML Signature.
 pub const DS: &str = "http://www.w3.org/2000/09/xmldsig#";
+/// XML Signature 1.1, for elliptic-curve key values.
+pub const DSIG11: &str = "http://www.w3.org/2009/xmldsig11#";
 /// Exclusive canonicalisation.
 pub const EXC_C14N: &str = "http://www.w3.org/2001/10/xml-exc-c14n#";
 /// SAML 2.0 assertion.

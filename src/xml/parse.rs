@@ -307,6 +307,13 @@ impl<'d> Element<'d> {
             .map_err(|error| XmlError::Malformed(format!("cannot be canonicalised: {error}")))
     }
 
+    /// Exclusive canonical form with comments: some signers canonicalise SignedInfo so.
+    pub fn canonical_with_comments(&self, inclusive_prefixes: &[&str]) -> Result<Vec<u8>, XmlError> {
+        let nodes = NodeSet::tree_with_comments(self.node, self.document);
+        canonicalize_doc(self.document, C14nMode::ExclusiveWithComments, Some(&nodes), inclusive_prefixes)
+            .map_err(|error| XmlError::Malformed(format!("cannot be canonicalised: {error}")))
+    }
+
     fn data(&self) -> Option<&'d uppsala::Element<'d>> {
         match self.document.node_kind(self.node) {
             Some(NodeKind::Element(element)) => Some(element),
