@@ -16,7 +16,8 @@ use futures_util::Stream;
 use smol_str::SmolStr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::seal::{Opening, Purpose, SealError, Sealer, Sealing, Tenant};
+use super::seal::{Opening, Purpose, SealError, Sealer, Sealing};
+use crate::id::Tenant;
 
 /// Bytes read at a time.
 const CHUNK: usize = 64 << 10;
@@ -158,7 +159,9 @@ impl Files {
             removed += 1;
         }
         for folder in entries(&self.0.documents)? {
-            let Some(tenant) = folder.file_name().and_then(|name| name.to_str()).and_then(Tenant::new) else {
+            let Some(tenant): Option<Tenant> =
+                folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok())
+            else {
                 continue;
             };
             for file in entries(&folder)?.iter().map(|first| entries(first)).collect::<Result<Vec<_>, _>>()?.concat() {

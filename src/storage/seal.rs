@@ -3,36 +3,13 @@
 //! Today a sealed value is a format byte and the plain bytes. A key for each tenant comes here and nowhere else: values
 //! already written say by their format byte how to open them.
 
-use smol_str::SmolStr;
+use crate::id::Tenant;
 
-/// Whose data it is. Every record names its tenant, so that one tenant's rows and keys can be told from another's.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Tenant(SmolStr);
-
-impl Tenant {
-    /// The tenant of a gateway that serves one organization.
-    pub fn sole() -> Self {
-        Self(SmolStr::new_static("sole"))
-    }
-
-    /// A tenant by name: 1 to 32 letters, digits, `-` or `_`, because it becomes part of file names and row keys.
-    pub fn new(name: &str) -> Option<Self> {
-        let fits = (1..=32).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        fits.then(|| Self(name.into()))
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The name and an end mark: what the key of each of the tenant's rows starts with.
-    pub fn row_prefix(&self) -> Vec<u8> {
-        let mut prefix = self.0.as_bytes().to_vec();
-        prefix.push(0);
-        prefix
-    }
+/// What the key of each of a tenant's rows starts with: the name and an end mark.
+pub fn row_prefix(tenant: &Tenant) -> Vec<u8> {
+    let mut prefix = tenant.as_str().as_bytes().to_vec();
+    prefix.push(0);
+    prefix
 }
 
 /// What a sealed value is for. A value sealed for one purpose will not open for another.
@@ -163,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens() {
-        let (sealer, tenant) = (Sealer::plain(), Tenant::sole());
+        let (sealer, tenant) = (Sealer::plain(), Tenant::default());
         for value in [&b""[..], b"a", b"\0\xff"] {
             let sealed = sealer.seal(&tenant, Purpose::Identity, value);
             assert_eq!(sealer.open(&tenant, Purpose::Identity, &sealed).unwrap(), value);
@@ -181,19 +158,11 @@ mod tests {
 
     #[test]
     fn values_of_an_unknown_format_do_not_open() {
-        let (sealer, tenant) = (Sealer::plain(), Tenant::sole());
+        let (sealer, tenant) = (Sealer::plain(), Tenant::default());
         for sealed in [&b""[..], b"\x07secret"] {
             assert_eq!(sealer.open(&tenant, Purpose::Identity, sealed), Err(SealError::UnknownFormat));
             let mut opening = sealer.opening(&tenant, Purpose::Document);
             assert!(opening.push(sealed, &mut Vec::new()).is_err() || opening.finish().is_err());
         }
-    }
-
-    #[test]
-    fn a_tenant_is_a_plain_name() {
-        for (name, fits) in [("north", true), ("a-b_9", true), ("", false), ("../x", false), ("a\0b", false)] {
-            assert_eq!(Tenant::new(name).is_some(), fits, "{name:?}");
-        }
-        assert!(Tenant::new(&"x".repeat(33)).is_none());
     }
 }

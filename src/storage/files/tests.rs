@@ -3,7 +3,7 @@ use futures_util::StreamExt as _;
 use super::*;
 
 async fn upload(files: &Files, bytes: &[u8]) -> Stored {
-    let mut upload = files.upload(&Tenant::sole()).await.unwrap();
+    let mut upload = files.upload(&Tenant::default()).await.unwrap();
     for piece in bytes.chunks(10_000) {
         upload.write(piece).await.unwrap();
     }
@@ -11,7 +11,7 @@ async fn upload(files: &Files, bytes: &[u8]) -> Stored {
 }
 
 async fn read(files: &Files, sha256: &str) -> Result<(u64, Vec<u8>), FileError> {
-    let (length, stream) = files.read(&Tenant::sole(), sha256).await?;
+    let (length, stream) = files.read(&Tenant::default(), sha256).await?;
     let (mut stream, mut bytes) = (Box::pin(stream), Vec::new());
     while let Some(piece) = stream.next().await {
         bytes.extend_from_slice(&piece?);
@@ -51,7 +51,7 @@ async fn hashes_are_those_that_metadata_wants() {
 async fn what_is_not_published_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let files = Files::open(folder.path(), Sealer::plain()).unwrap();
-    let mut unfinished = files.upload(&Tenant::sole()).await.unwrap();
+    let mut unfinished = files.upload(&Tenant::default()).await.unwrap();
     unfinished.write(b"half").await.unwrap();
     let finished = upload(&files, b"whole").await;
     assert_eq!(count(folder.path()), 2);
@@ -65,7 +65,7 @@ async fn a_damaged_document_is_never_delivered_whole() {
     let files = Files::open(folder.path(), Sealer::plain()).unwrap();
     for length in [10, 2 * CHUNK] {
         let digests = upload(&files, &vec![7; length]).await.publish().await.unwrap();
-        let path = files.0.path(&Tenant::sole(), &digests.sha256).unwrap();
+        let path = files.0.path(&Tenant::default(), &digests.sha256).unwrap();
         for damage in [&b"\0\x07\x07\x08"[..], b"", b"\x09"] {
             std::fs::write(&path, damage).unwrap();
             let outcome = read(&files, &digests.sha256).await;
