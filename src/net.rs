@@ -8,4 +8,7 @@ pub mod dial;
 pub mod gate;
 pub mod https;
 
+#[cfg(test)]
+mod tests;
+
 pub use gate::OnRefused;

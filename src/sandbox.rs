@@ -1,3 +1,1 @@
 //! Three communities on loopback, and a query across them.
-
-pub mod samples;

@@ -1,4 +1,1 @@
-//! XCA: documents of other communities (ITI TF-1: 18).
-
-pub mod query;
-pub mod retrieve;
+//! XCA: query and retrieve documents across communities.

@@ -2,7 +2,8 @@
 //!
 //! One pool of connections for each network. It is thrown away when our identity or the trust store is read again, so
 //! that nothing decided under the old one lives on in an open connection. No redirects, no proxies, no retries but of
-//! calls that never left.
+//! calls that never left. HTTP/1.1 only: with HTTP/2 the client library loses the TLS alert that says why a partner
+//! refused our certificate, and in TLS 1.3 that alert comes after the handshake.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -109,7 +110,6 @@ impl Dialer {
             .with_tls_config(rustls::ClientConfig::clone(&config))
             .https_only()
             .enable_http1()
-            .enable_http2()
             .wrap_connector(tcp);
         let checked = Checked {
             connector,

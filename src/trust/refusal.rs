@@ -132,7 +132,9 @@ impl From<&rustls::Error> for Refusal {
             E::InvalidCertRevocationList(_) => Self::Certificate(ChainError::BadRevocationList),
             E::AlertReceived(alert) => Self::ByPeer((*alert).into()),
             E::PeerIncompatible(why) => match why {
-                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                // TLS 1.0 and 1.1 have no such extension, and rustls notices that before the version.
+                PeerIncompatible::SignatureAlgorithmsExtensionRequired
+                | PeerIncompatible::ServerDoesNotSupportTls12Or13
                 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
                 | PeerIncompatible::SupportedVersionsExtensionRequired
                 | PeerIncompatible::Tls12NotOffered
@@ -144,8 +146,7 @@ impl From<&rustls::Error> for Refusal {
                 | PeerIncompatible::UncompressedEcPointsRequired
                 | PeerIncompatible::KeyShareExtensionRequired => Self::NoCommonCipher,
                 PeerIncompatible::NoSignatureSchemesInCommon
-                | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon
-                | PeerIncompatible::SignatureAlgorithmsExtensionRequired => Self::NoCommonSignature,
+                | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => Self::NoCommonSignature,
                 other => Self::Protocol(format!("{other:?}")),
             },
             E::InvalidMessage(_) | E::InappropriateMessage { .. } | E::InappropriateHandshakeMessage { .. } => {

@@ -1,3 +1,4 @@
 //! Integration tests, one module for each transaction or quality.
 
+mod tls_refusals;
 mod wsdl;
