@@ -1,1 +1,4 @@
 //! PIX: patient identity feeds, and the manager of the cross-reference.
+
+pub mod demographics_v2;
+pub mod feed_v2;
