@@ -1,1 +1,3 @@
-//! XCPD: find the communities that know a patient.
+//! XCPD: patient discovery between communities (ITI TF-1: 27).
+
+pub mod discovery;
