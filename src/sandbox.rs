@@ -1,1 +1,3 @@
 //! Three communities on loopback, and a query across them.
+
+pub mod samples;

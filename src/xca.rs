@@ -1,1 +1,4 @@
-//! XCA: query and retrieve documents across communities.
+//! XCA: documents of other communities (ITI TF-1: 18).
+
+pub mod query;
+pub mod retrieve;

@@ -1,1 +1,8 @@
-//! XDS.b: provide, register, query and retrieve documents.
+//! XDS.b: sharing documents within a community (ITI TF-1: 10). Here are the messages of its transactions; gateways
+//! and XDR use them too.
+
+pub mod content;
+pub mod provide;
+pub mod register;
+pub mod retrieve;
+pub mod stored_query;

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use super::{DecodeError, literals};
 use crate::id::Code;
@@ -166,8 +166,8 @@ impl Classification {
     /// Reads a classification.
     fn decode(element: Element<'_>) -> Self {
         Self {
-            scheme: text_attribute(element, "classificationScheme"),
-            node: text_attribute(element, "classificationNode"),
+            scheme: element.attribute("classificationScheme").map(urn),
+            node: element.attribute("classificationNode").map(urn),
             representation: element.attribute("nodeRepresentation").map(|text| text.trim().into()),
             slots: decode_slots(element),
             name: localized(element, "Name"),
@@ -224,9 +224,9 @@ impl RegistryObject {
         self.classifications.iter().any(|classification| classification.marks(node))
     }
 
-    fn decode(element: Element<'_>) -> Result<Self, DecodeError> {
+    fn decode(element: Element<'_>, id: SmolStr) -> Result<Self, DecodeError> {
         Ok(Self {
-            id: element.require_attribute("id")?.trim().into(),
+            id,
             home: text_attribute(element, "home"),
             lid: text_attribute(element, "lid"),
             object_type: text_attribute(element, "objectType"),
@@ -240,7 +240,7 @@ impl RegistryObject {
                 .children_named(ns::RIM, "ExternalIdentifier")
                 .map(|id| {
                     Ok(ExternalIdentifier {
-                        scheme: id.require_attribute("identificationScheme")?.trim().into(),
+                        scheme: urn(id.require_attribute("identificationScheme")?),
                         value: id.require_attribute("value")?.into(),
                         name: localized(id, "Name").unwrap_or_default(),
                     })
@@ -299,7 +299,7 @@ impl Item {
         for element in list.children().filter(|element| element.namespace() == ns::RIM) {
             if element.local_name() == "Classification" {
                 beside.push((text_attribute(element, "classifiedObject"), Classification::decode(element)));
-            } else if let Some(item) = Self::decode(element)? {
+            } else if let Some(item) = Self::decode(element, items.len())? {
                 items.push(item);
             }
         }
@@ -319,15 +319,17 @@ impl Item {
         Ok(items)
     }
 
-    fn decode(element: Element<'_>) -> Result<Option<Self>, DecodeError> {
+    fn decode(element: Element<'_>, place: usize) -> Result<Option<Self>, DecodeError> {
+        let id = || Ok::<_, DecodeError>(SmolStr::from(element.require_attribute("id")?.trim()));
         Ok(Some(match element.local_name() {
             "ExtrinsicObject" => Self::ExtrinsicObject {
-                object: RegistryObject::decode(element)?,
+                object: RegistryObject::decode(element, id()?)?,
                 mime_type: text_attribute(element, "mimeType").unwrap_or("application/octet-stream".into()),
             },
-            "RegistryPackage" => Self::RegistryPackage(RegistryObject::decode(element)?),
+            "RegistryPackage" => Self::RegistryPackage(RegistryObject::decode(element, id()?)?),
             "Association" => Self::Association {
-                object: RegistryObject::decode(element)?,
+                // Some senders give associations no id; nothing in the message refers to them then.
+                object: RegistryObject::decode(element, id().unwrap_or(format_smolstr!("association-{place}")))?,
                 kind: element.require_attribute("associationType")?.trim().into(),
                 source: element.require_attribute("sourceObject")?.trim().into(),
                 target: element.require_attribute("targetObject")?.trim().into(),
@@ -413,6 +415,11 @@ fn part_id(container: &str, kind: &str, at: usize) -> String {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest.as_ref()[..16]);
     format!("urn:uuid:{}", uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+/// A UUID has no white space in it; the framework's own printed examples, which senders copy, do.
+fn urn(text: &str) -> SmolStr {
+    text.split_whitespace().collect()
 }
 
 fn text_attribute(element: Element<'_>, name: &str) -> Option<SmolStr> {

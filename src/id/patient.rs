@@ -26,41 +26,59 @@ redacted!(Demographics, PersonName, Address, Telecom);
 #[serde(default)]
 pub struct Demographics {
     /// Names, the legal or most usual first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<PersonName>,
     /// Administrative gender.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gender: Option<Gender>,
     /// Date (and sometimes time) of birth, as precise as it was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub birth: Option<Dtm>,
     /// Addresses, the current home first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<Address>,
     /// Telephone numbers and e-mail addresses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub telecoms: Vec<Telecom>,
     /// Mother's maiden name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mothers_maiden_name: Option<PersonName>,
     /// Identifiers of the mother (PID-21), for newborns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mothers_ids: Vec<PatientId>,
     /// Identifiers that are not of a patient identifier domain of ours: social security number, driver's licence,
     /// national or member ids.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub other_ids: Vec<PatientId>,
     /// Patient account number (PID-18).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<PatientId>,
     /// Place of birth.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub birth_place: Option<SmolStr>,
     /// Born with siblings, and the place in the order of birth.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub multiple_birth: Option<MultipleBirth>,
     /// Date of death.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub death: Option<Dtm>,
     /// Known to be dead, whatever is known of the date.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deceased: Option<bool>,
     /// HL7 table 0002 code.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub marital_status: Option<SmolStr>,
     /// Preferred language, RFC 5646.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<SmolStr>,
     /// Race code of the sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub race: Option<SmolStr>,
     /// Ethnic group code of the sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ethnicity: Option<SmolStr>,
     /// The identity is not reliable yet (PID-31), for instance a temporary trauma record.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub identity_unknown: bool,
 }
 
@@ -78,14 +96,19 @@ pub struct MultipleBirth {
 #[serde(default)]
 pub struct PersonName {
     /// Family name.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
     pub family: SmolStr,
     /// First given name, then the others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub given: Vec<SmolStr>,
     /// `Jr`, `III`.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
     pub suffix: SmolStr,
     /// `Dr`.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
     pub prefix: SmolStr,
     /// HL7 table 0200 type code: `L` legal, `M` maiden, `A` alias, `D` display, `S` pseudonym; empty when not told.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
     pub kind: SmolStr,
 }
 
@@ -110,18 +133,25 @@ impl PersonName {
 #[serde(default)]
 pub struct Address {
     /// Street address lines.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<SmolStr>,
     /// City.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
     pub city: SmolStr,
     /// State or province.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
     pub state: SmolStr,
     /// Postal code; text, because leading zeros count.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
     pub postal_code: SmolStr,
     /// Country.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
     pub country: SmolStr,
     /// County or parish.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
     pub county: SmolStr,
     /// HL7 table 0190 type code: `H` home, `B` business, `BA` bad; empty when not told.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
     pub kind: SmolStr,
 }
 
@@ -141,6 +171,7 @@ pub struct Telecom {
     /// The number or address, without a URI scheme.
     pub value: SmolStr,
     /// HL7 table 0201 use code: `PRN` home, `WPN` work, `NET`; empty when not told.
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
     pub usage: SmolStr,
 }
 

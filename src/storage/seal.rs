@@ -3,38 +3,13 @@
 //! Today a sealed value is a format byte and the plain bytes. A key for each tenant comes here and nowhere else: values
 //! already written say by their format byte how to open them.
 
-use std::io::{self, Read, Write};
+use crate::id::Tenant;
 
-use smol_str::SmolStr;
-
-/// Whose data it is. Every record names its tenant, so that one tenant's rows and keys can be told from another's.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Tenant(SmolStr);
-
-impl Tenant {
-    /// The tenant of a gateway that serves one organization.
-    pub fn sole() -> Self {
-        Self(SmolStr::new_static("sole"))
-    }
-
-    /// A tenant by name: 1 to 32 letters, digits, `-` or `_`, because it becomes part of file names and row keys.
-    pub fn new(name: &str) -> Option<Self> {
-        let fits = (1..=32).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        fits.then(|| Self(name.into()))
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The name and an end mark: what the key of each of the tenant's rows starts with.
-    pub fn row_prefix(&self) -> Vec<u8> {
-        let mut prefix = self.0.as_bytes().to_vec();
-        prefix.push(0);
-        prefix
-    }
+/// What the key of each of a tenant's rows starts with: the name and an end mark.
+pub fn row_prefix(tenant: &Tenant) -> Vec<u8> {
+    let mut prefix = tenant.as_str().as_bytes().to_vec();
+    prefix.push(0);
+    prefix
 }
 
 /// What a sealed value is for. A value sealed for one purpose will not open for another.
@@ -95,19 +70,14 @@ impl Sealer {
         key.to_vec()
     }
 
-    /// A writer that seals what passes to another.
-    pub fn writer<W: Write>(&self, _tenant: &Tenant, _purpose: Purpose, to: W) -> SealedWriter<W> {
-        SealedWriter { to, started: false }
+    /// Seals a file piece by piece.
+    pub fn sealing(&self, _tenant: &Tenant, _purpose: Purpose) -> Sealing {
+        Sealing { started: false }
     }
 
-    /// A reader of what a [`SealedWriter`] wrote.
-    pub fn reader<R: Read>(&self, _tenant: &Tenant, _purpose: Purpose, mut from: R) -> io::Result<SealedReader<R>> {
-        let mut format = [0];
-        from.read_exact(&mut format)?;
-        if format[0] != PLAIN {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, SealError::UnknownFormat));
-        }
-        Ok(SealedReader { from })
+    /// Opens a file piece by piece.
+    pub fn opening(&self, _tenant: &Tenant, _purpose: Purpose) -> Opening {
+        Opening { started: false }
     }
 
     /// Length of the plain bytes of a sealed file.
@@ -116,48 +86,51 @@ impl Sealer {
     }
 }
 
-/// Seals bytes on their way to a file. Call [`SealedWriter::finish`]: a file without it is cut short.
-pub struct SealedWriter<W> {
-    to: W,
+/// Seals bytes on their way to a file. A file without what [`Sealing::finish`] gives is cut short.
+pub struct Sealing {
     started: bool,
 }
 
-impl<W: Write> SealedWriter<W> {
-    /// Writes the end and gives the underlying writer back.
-    pub fn finish(mut self) -> io::Result<W> {
-        self.start()?;
-        self.to.flush()?;
-        Ok(self.to)
-    }
-
-    fn start(&mut self) -> io::Result<()> {
+impl Sealing {
+    /// Adds to `sealed` what to write for the next piece.
+    pub fn push(&mut self, piece: &[u8], sealed: &mut Vec<u8>) {
         if !self.started {
-            self.to.write_all(&[PLAIN])?;
+            sealed.push(PLAIN);
             self.started = true;
         }
-        Ok(())
-    }
-}
-
-impl<W: Write> Write for SealedWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.start()?;
-        self.to.write(bytes)
+        sealed.extend_from_slice(piece);
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
+    /// Adds to `sealed` what ends the file.
+    pub fn finish(mut self, sealed: &mut Vec<u8>) {
+        self.push(&[], sealed);
     }
 }
 
 /// Opens bytes on their way from a file.
-pub struct SealedReader<R> {
-    from: R,
+pub struct Opening {
+    started: bool,
 }
 
-impl<R: Read> Read for SealedReader<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.from.read(into)
+impl Opening {
+    /// Adds to `plain` what the next sealed piece holds.
+    pub fn push(&mut self, sealed: &[u8], plain: &mut Vec<u8>) -> Result<(), SealError> {
+        let mut rest = sealed;
+        if !self.started
+            && let Some((format, after)) = sealed.split_first()
+        {
+            if *format != PLAIN {
+                return Err(SealError::UnknownFormat);
+            }
+            (self.started, rest) = (true, after);
+        }
+        plain.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Says whether the file was whole.
+    pub fn finish(self) -> Result<(), SealError> {
+        if self.started { Ok(()) } else { Err(SealError::UnknownFormat) }
     }
 }
 
@@ -167,34 +140,29 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens() {
-        let (sealer, tenant) = (Sealer::plain(), Tenant::sole());
+        let (sealer, tenant) = (Sealer::plain(), Tenant::default());
         for value in [&b""[..], b"a", b"\0\xff"] {
             let sealed = sealer.seal(&tenant, Purpose::Identity, value);
             assert_eq!(sealer.open(&tenant, Purpose::Identity, &sealed).unwrap(), value);
-            let mut writer = sealer.writer(&tenant, Purpose::Document, Vec::new());
-            writer.write_all(value).unwrap();
-            let file = writer.finish().unwrap();
+            let (mut file, mut plain) = (Vec::new(), Vec::new());
+            let mut sealing = sealer.sealing(&tenant, Purpose::Document);
+            value.chunks(1).for_each(|piece| sealing.push(piece, &mut file));
+            sealing.finish(&mut file);
             assert_eq!(sealer.plain_length(file.len() as u64), value.len() as u64);
-            let mut plain = Vec::new();
-            sealer.reader(&tenant, Purpose::Document, &file[..]).unwrap().read_to_end(&mut plain).unwrap();
+            let mut opening = sealer.opening(&tenant, Purpose::Document);
+            file.chunks(1).for_each(|piece| opening.push(piece, &mut plain).unwrap());
+            opening.finish().unwrap();
             assert_eq!(plain, value);
         }
     }
 
     #[test]
     fn values_of_an_unknown_format_do_not_open() {
-        let (sealer, tenant) = (Sealer::plain(), Tenant::sole());
+        let (sealer, tenant) = (Sealer::plain(), Tenant::default());
         for sealed in [&b""[..], b"\x07secret"] {
             assert_eq!(sealer.open(&tenant, Purpose::Identity, sealed), Err(SealError::UnknownFormat));
-            assert!(sealer.reader(&tenant, Purpose::Document, sealed).is_err());
+            let mut opening = sealer.opening(&tenant, Purpose::Document);
+            assert!(opening.push(sealed, &mut Vec::new()).is_err() || opening.finish().is_err());
         }
-    }
-
-    #[test]
-    fn a_tenant_is_a_plain_name() {
-        for (name, fits) in [("north", true), ("a-b_9", true), ("", false), ("../x", false), ("a\0b", false)] {
-            assert_eq!(Tenant::new(name).is_some(), fits, "{name:?}");
-        }
-        assert!(Tenant::new(&"x".repeat(33)).is_none());
     }
 }

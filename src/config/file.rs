@@ -1,0 +1,438 @@
+//! The configuration file as the operator writes it. Every key has a default or is told to be missing; a key that is
+//! not here is refused. Paths are relative to the file.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::trust::{ExpiredList, Revocation};
+
+/// `causeway.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// Who we are.
+    pub community: Community,
+    /// Where we listen.
+    pub listen: Listen,
+    /// Certificate and key for TLS, server and client.
+    pub tls: KeyPair,
+    /// Certificate and key that sign assertions (those of `[tls]`).
+    pub signing: KeyPair,
+    /// Whom we trust.
+    pub trust: Trust,
+    /// Where we keep what we know.
+    pub store: Store,
+    /// Patient identifier domains.
+    pub domains: Vec<Domain>,
+    /// Feeds over HL7 v2 (MLLP).
+    pub sources: Vec<Source>,
+    /// Folder with a file for each partner (`partners`).
+    pub partners: String,
+    /// What we answer.
+    pub policy: Policy,
+    /// The audit trail.
+    pub audit: Audit,
+    /// Sizes, numbers and times.
+    pub limits: Limits,
+    /// When two records are one person.
+    pub matching: Matching,
+    /// What we say of ourselves when we ask.
+    pub initiator: Initiator,
+    /// What the program tells its operator.
+    pub log: Log,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            community: Community::default(),
+            listen: Listen::default(),
+            tls: KeyPair { certificate: "certificates/gateway.pem".into(), key: "certificates/gateway.key".into() },
+            signing: KeyPair::default(),
+            trust: Trust::default(),
+            store: Store::default(),
+            domains: Vec::new(),
+            sources: Vec::new(),
+            partners: "partners".into(),
+            policy: Policy::default(),
+            audit: Audit::default(),
+            limits: Limits::default(),
+            matching: Matching::default(),
+            initiator: Initiator::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// `[community]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Community {
+    /// Name for people.
+    pub name: String,
+    /// Our community, `urn:oid:` and an OID.
+    pub home_community_id: String,
+    /// Name of the organization in assertions (the community's name).
+    pub organization: String,
+    /// OID of the organization in assertions (that of the home community id).
+    pub organization_id: String,
+    /// National Provider Identifier, 10 digits, sent in assertions (none). TEFCA asks for it with T-TRTMNT.
+    pub npi: String,
+    /// OID of our document repository (that of the home community id).
+    pub repository_id: String,
+    /// Communities that we answer for as a hub.
+    pub members: Vec<OwnMember>,
+}
+
+/// `[[community.members]]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OwnMember {
+    /// Name for people.
+    pub name: String,
+    /// The member's community, `urn:oid:` and an OID.
+    pub home_community_id: String,
+    /// OIDs of its patient identifier domains.
+    pub assigning_authorities: Vec<String>,
+    /// OID of its document repository (that of its home community id).
+    pub repository_id: String,
+}
+
+/// `[listen]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// Address and port for SOAP over TLS (`0.0.0.0:8443`); `CAUSEWAY_LISTEN` goes before it.
+    pub https: String,
+    /// The URL by which partners reach it, `https://host:port`; its host must be in our certificate.
+    pub public_url: String,
+    /// Addresses for HL7 v2 over MLLP.
+    pub mllp: Vec<MllpListener>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { https: "0.0.0.0:8443".into(), public_url: String::new(), mllp: Vec::new() }
+    }
+}
+
+/// `[[listen.mllp]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MllpListener {
+    /// Address and port, such as `10.0.0.5:2575`.
+    pub address: String,
+    /// Whether TLS with client certificates is spoken (true).
+    pub tls: bool,
+}
+
+impl Default for MllpListener {
+    fn default() -> Self {
+        Self { address: String::new(), tls: true }
+    }
+}
+
+/// `[tls]` and `[signing]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyPair {
+    /// PEM file with our certificate and the intermediate ones, without the root.
+    pub certificate: String,
+    /// PEM file with the private key (PKCS#8).
+    pub key: String,
+}
+
+/// `[trust]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trust {
+    /// Folder with a folder for each network (`trust-store`).
+    pub folder: String,
+    /// Rules of a network, by its folder's name.
+    pub networks: BTreeMap<String, Network>,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self { folder: "trust-store".into(), networks: BTreeMap::new() }
+    }
+}
+
+/// `[trust.networks.<name>]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// `required`: each certificate is covered by a revocation list in the folder, or refused. `when-published`: a list
+    /// counts when there is one (`when-published`).
+    pub revocation: Revocation,
+    /// What becomes of certificates whose revocation list has expired, `refuse` or `accept` (`refuse`).
+    pub expired_list: ExpiredList,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// Folder for everything that is kept (`data`); `CAUSEWAY_STORE` goes before it.
+    pub folder: String,
+    /// Memory for the database's pages, in MiB (64).
+    pub cache_mib: u32,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { folder: "data".into(), cache_mib: 64 }
+    }
+}
+
+/// `[[domains]]`: a patient identifier domain that is used here.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Domain {
+    /// Name for people.
+    pub name: String,
+    /// CX.4.1, the name that HL7 v2 messages use.
+    pub namespace: String,
+    /// The OID of the assigning authority.
+    pub oid: String,
+    /// Universal id of another type than ISO, with `universal_id_type`, instead of `oid`.
+    pub universal_id: String,
+    /// Type of `universal_id`, such as `DNS`.
+    pub universal_id_type: String,
+}
+
+/// `[[sources]]`: a system that sends patients over MLLP.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Source {
+    /// Name for logs and the audit trail.
+    pub name: String,
+    /// MSH-3, sending application.
+    pub application: String,
+    /// MSH-4, sending facility.
+    pub facility: String,
+    /// Namespaces of the domains for which it may send identifiers (all of them).
+    pub domains: Vec<String>,
+    /// SHA-256 of its TLS client certificate, in hexadecimal.
+    pub certificate: String,
+    /// IP addresses from which it may connect where the listener has no TLS.
+    pub addresses: Vec<String>,
+    /// Namespace of the domain that is filled in when PID-3 names none (none: refused).
+    pub fill_missing_authority: String,
+}
+
+/// `[policy]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Purposes that we answer, by kind of network.
+    pub answers: Answers,
+}
+
+/// `[policy.answers]`: purposes that we answer for partners of each kind. A list replaces the default, which is
+/// TREATMENT, for TEFCA T-TREAT, T-TRTMNT and T-IAS, for our own systems every known code.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Answers {
+    /// Carequality.
+    pub carequality: Option<Vec<String>>,
+    /// TEFCA.
+    pub tefca: Option<Vec<String>>,
+    /// eHealth Exchange.
+    pub ehealth_exchange: Option<Vec<String>>,
+    /// CommonWell.
+    pub commonwell: Option<Vec<String>>,
+    /// Our own systems.
+    pub local: Option<Vec<String>>,
+    /// Others.
+    pub other: Option<Vec<String>>,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// AuditSourceID (the host of the public URL).
+    pub source_id: String,
+    /// AuditEnterpriseSiteID (the community's name).
+    pub enterprise_site: String,
+    /// Audit record repositories that get a copy over TLS (RFC 5425). The trail here is always kept.
+    pub collectors: Vec<Collector>,
+}
+
+/// `[[audit.collectors]]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Collector {
+    /// Host and port, such as `audit.example.org:6514`.
+    pub address: String,
+    /// Name in its certificate (the host of the address).
+    pub server_name: String,
+    /// Folder of the trust store whose certificates count for it.
+    pub network: String,
+}
+
+/// `[limits]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Longest XML part of a message, in MiB (16).
+    pub xml_mib: u32,
+    /// Longest message with all documents, in MiB (2048). Documents are streamed, not held.
+    pub message_mib: u32,
+    /// Deepest nesting of XML elements (64).
+    pub xml_depth: u32,
+    /// Longest HL7 v2 message, in KiB (1024).
+    pub mllp_kib: u32,
+    /// Connections open at once (2048).
+    pub connections: u32,
+    /// Requests under way at once (512); more are told to come back.
+    pub requests: u32,
+    /// Time for the TLS handshake, in seconds (10).
+    pub handshake_seconds: u32,
+    /// Time for the head of a request, in seconds (15).
+    pub header_seconds: u32,
+    /// Time without a byte in a body, in seconds (30).
+    pub idle_seconds: u32,
+    /// Time for all partners to answer when many are asked, in seconds (60).
+    pub fan_out_seconds: u32,
+    /// How far clocks may differ, in seconds (300).
+    pub clock_skew_seconds: u32,
+    /// Lifetime of the assertions and timestamps that we make, in seconds (300).
+    pub assertion_seconds: u32,
+    /// Longest lifetime of an assertion that is accepted, in seconds (86400).
+    pub longest_assertion_seconds: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            xml_mib: 16,
+            message_mib: 2048,
+            xml_depth: 64,
+            mllp_kib: 1024,
+            connections: 2048,
+            requests: 512,
+            handshake_seconds: 10,
+            header_seconds: 15,
+            idle_seconds: 30,
+            fan_out_seconds: 60,
+            clock_skew_seconds: 300,
+            assertion_seconds: 300,
+            longest_assertion_seconds: 86_400,
+        }
+    }
+}
+
+/// `[matching]`: scores from 0 to 1.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Matching {
+    /// From this score on two records are one person (0.92).
+    pub accept: f64,
+    /// From this score on a person looks at the pair (0.75).
+    pub review: f64,
+}
+
+impl Default for Matching {
+    fn default() -> Self {
+        Self { accept: 0.92, review: 0.75 }
+    }
+}
+
+/// `[initiator]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Initiator {
+    /// Purpose of requests that state none of their own (none: such requests are refused).
+    pub purpose: String,
+    /// Code of the role in assertions (224608005).
+    pub role: String,
+    /// Code system of the role (SNOMED CT).
+    pub role_system: String,
+    /// Display name of the role.
+    pub role_display: String,
+    /// NameID of assertions for requests without a user of their own, an e-mail address (none).
+    pub user: String,
+    /// Taxpayer identification number, sent in assertions (none).
+    pub tin: String,
+}
+
+impl Default for Initiator {
+    fn default() -> Self {
+        Self {
+            purpose: String::new(),
+            role: "224608005".into(),
+            role_system: "2.16.840.1.113883.6.96".into(),
+            role_display: "Administrative healthcare staff".into(),
+            user: String::new(),
+            tin: String::new(),
+        }
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `json` or `text` (`text`).
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace` (`info`); `CAUSEWAY_LOG` goes before it.
+    pub level: LogLevel,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// A JSON object on each line.
+    Json,
+    /// For people.
+    #[default]
+    Text,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// What needs an operator.
+    Error,
+    /// What may need one soon.
+    Warn,
+    /// What happens.
+    #[default]
+    Info,
+    /// How it happens.
+    Debug,
+    /// Everything but patient data.
+    Trace,
+}
+
+impl LogLevel {
+    /// The name as configuration writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl std::str::FromStr for LogLevel {
+    type Err = NotALogLevel;
+
+    fn from_str(text: &str) -> Result<Self, NotALogLevel> {
+        let levels = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+        levels.into_iter().find(|level| level.name() == text).ok_or(NotALogLevel)
+    }
+}
+
+/// Not a log level.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not one of error, warn, info, debug, trace")]
+pub struct NotALogLevel;

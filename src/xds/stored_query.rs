@@ -1,0 +1,284 @@
+//! ITI-18 Registry Stored Query and ITI-51 Multi-Patient Stored Query (ITI TF-2: 3.18, 3.51).
+//!
+//! What can be asked is `metadata::query`; here is the message around it, and the answer. What XCA adds is in
+//! `xca::query`.
+
+use std::fmt;
+
+use smol_str::SmolStr;
+
+pub use crate::ebxml::ReturnType;
+use crate::ebxml::{AdhocQueryRequest, AdhocQueryResponse, DecodeError, ErrorCode, Item, RegistryError, Slot, Status};
+use crate::id::HomeCommunityId;
+pub use crate::metadata::query::{
+    AllOf, ContentFilter, FindDocuments, FindFolders, FindSubmissionSets, GetAll, Query, QueryError, Selector,
+    TimeRange, WantedCode,
+};
+use crate::metadata::{Association, DocumentEntry, Folder, ObjectId, Problems, Rules, SubmissionSet};
+use crate::xml::Element;
+
+/// A stored query as a consumer sends it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Request {
+    /// References or whole objects.
+    pub return_type: ReturnType,
+    /// `AdhocQuery/@home`. A registry ignores it, gateways do not.
+    pub home: Option<HomeCommunityId>,
+    /// `$targetCommunityIdList`: the communities that a gateway is to ask.
+    pub target_communities: Vec<HomeCommunityId>,
+    /// `$MetadataLevel`: 2 asks for all versions of an object.
+    pub metadata_level: Option<u8>,
+    /// The query.
+    pub query: Query,
+}
+
+/// Why a query was refused before it was asked.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// Not the message it should be.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+    /// Not a query that can be answered.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// A community that cannot be one.
+    #[error("the home community id is not an OID")]
+    MalformedHome,
+}
+
+impl Refusal {
+    /// `errorCode` (ITI TF-3: Table 4.2.4.1-2).
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Malformed(_) => ErrorCode::XdsRegistryError,
+            Self::Query(error) => error.code(),
+            Self::MalformedHome => ErrorCode::XdsUnknownCommunity,
+        }
+    }
+}
+
+impl From<&Refusal> for RegistryError {
+    fn from(refusal: &Refusal) -> Self {
+        Self::new(refusal.code(), refusal.to_string())
+    }
+}
+
+impl Request {
+    /// A query for whole objects.
+    pub fn new(query: Query) -> Self {
+        Self {
+            return_type: ReturnType::LeafClass,
+            home: None,
+            target_communities: Vec::new(),
+            metadata_level: None,
+            query,
+        }
+    }
+
+    /// Reads `query:AdhocQueryRequest`.
+    pub fn decode(element: Element<'_>) -> Result<Self, Refusal> {
+        let request = AdhocQueryRequest::decode(element)?;
+        let return_type = match request.return_type.as_str() {
+            "ObjectRef" => ReturnType::ObjectRef,
+            "LeafClass" => ReturnType::LeafClass,
+            _ => return Err(QueryError::ReturnType.into()),
+        };
+        let community = |text: &str| HomeCommunityId::lenient(text).map_err(|_| Refusal::MalformedHome);
+        let targets = crate::metadata::query::texts(&request.slots, TARGET_COMMUNITIES);
+        let level = crate::metadata::query::texts(&request.slots, METADATA_LEVEL);
+        Ok(Self {
+            return_type,
+            home: request.home.as_deref().map(community).transpose()?,
+            target_communities: targets.iter().map(|text| community(text)).collect::<Result<_, _>>()?,
+            metadata_level: level.first().and_then(|text| text.parse().ok()),
+            query: Query::from_slots(&request.id, &request.slots)?,
+        })
+    }
+
+    /// The element, with its namespaces.
+    pub fn encode(&self) -> String {
+        let mut slots = self.query.to_slots();
+        slots.extend(crate::metadata::query::list_slot(
+            TARGET_COMMUNITIES,
+            self.target_communities.iter().map(HomeCommunityId::to_string),
+        ));
+        slots.extend(
+            self.metadata_level
+                .map(|level| Slot { name: METADATA_LEVEL.into(), values: vec![smol_str::format_smolstr!("{level}")] }),
+        );
+        AdhocQueryRequest {
+            return_type: self.return_type.as_str().into(),
+            id: self.query.id().into(),
+            home: self.home.as_ref().map(|home| home.to_string().into()),
+            slots,
+        }
+        .encode()
+    }
+}
+
+const TARGET_COMMUNITIES: &str = "$targetCommunityIdList";
+const METADATA_LEVEL: &str = "$MetadataLevel";
+
+/// One answer.
+#[derive(Clone, Eq, PartialEq)]
+pub enum Object {
+    /// A document's metadata.
+    Document(Box<DocumentEntry>),
+    /// A submission's metadata.
+    SubmissionSet(Box<SubmissionSet>),
+    /// A folder's metadata.
+    Folder(Box<Folder>),
+    /// An association.
+    Association(Box<Association>),
+    /// Only the id of one of these.
+    Reference(Reference),
+}
+
+/// The id of an object and where it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reference {
+    /// entryUUID
+    pub id: ObjectId,
+    /// homeCommunityId
+    pub home: Option<HomeCommunityId>,
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Document(entry) => entry.fmt(f),
+            Self::SubmissionSet(set) => set.fmt(f),
+            Self::Folder(folder) => folder.fmt(f),
+            Self::Association(association) => association.fmt(f),
+            Self::Reference(reference) => reference.fmt(f),
+        }
+    }
+}
+
+impl Object {
+    /// entryUUID
+    pub fn id(&self) -> &ObjectId {
+        match self {
+            Self::Document(entry) => &entry.id,
+            Self::SubmissionSet(set) => &set.id,
+            Self::Folder(folder) => &folder.id,
+            Self::Association(association) => &association.id,
+            Self::Reference(reference) => &reference.id,
+        }
+    }
+
+    /// homeCommunityId
+    pub fn home(&self) -> Option<&HomeCommunityId> {
+        match self {
+            Self::Document(entry) => entry.home.as_ref(),
+            Self::SubmissionSet(set) => set.home.as_ref(),
+            Self::Folder(folder) => folder.home.as_ref(),
+            Self::Association(association) => association.home.as_ref(),
+            Self::Reference(reference) => reference.home.as_ref(),
+        }
+    }
+
+    /// Says whose object this is.
+    pub fn set_home(&mut self, home: HomeCommunityId) {
+        let place = match self {
+            Self::Document(entry) => &mut entry.home,
+            Self::SubmissionSet(set) => &mut set.home,
+            Self::Folder(folder) => &mut folder.home,
+            Self::Association(association) => &mut association.home,
+            Self::Reference(reference) => &mut reference.home,
+        };
+        *place = Some(home);
+    }
+
+    /// Only the reference.
+    pub fn into_reference(self) -> Self {
+        Self::Reference(Reference { id: self.id().clone(), home: self.home().cloned() })
+    }
+
+    fn to_item(&self) -> Item {
+        match self {
+            Self::Document(entry) => entry.to_item(),
+            Self::SubmissionSet(set) => set.to_item(),
+            Self::Folder(folder) => folder.to_item(),
+            Self::Association(association) => association.to_item(),
+            Self::Reference(reference) => Item::ObjectRef {
+                id: reference.id.clone().into(),
+                home: reference.home.as_ref().map(|home| SmolStr::from(home.to_string())),
+            },
+        }
+    }
+}
+
+/// The answer to a stored query.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Response {
+    /// What was found.
+    pub objects: Vec<Object>,
+    /// Errors and warnings.
+    pub errors: Vec<RegistryError>,
+    /// What a partner sent that could not be read and was left out. Never written; the texts hold no values.
+    pub unreadable: Vec<RegistryError>,
+}
+
+impl Response {
+    /// An answer without errors.
+    pub fn of(objects: Vec<Object>) -> Self {
+        Self { objects, ..Self::default() }
+    }
+
+    /// An answer with one error and nothing else.
+    pub fn failure(error: RegistryError) -> Self {
+        Self { errors: vec![error], ..Self::default() }
+    }
+
+    /// Follows from what is returned.
+    pub fn status(&self) -> Status {
+        Status::of(&self.errors, !self.objects.is_empty())
+    }
+
+    /// The documents.
+    pub fn documents(&self) -> impl Iterator<Item = &DocumentEntry> {
+        self.objects.iter().filter_map(|object| match object {
+            Object::Document(entry) => Some(&**entry),
+            Object::SubmissionSet(_) | Object::Folder(_) | Object::Association(_) | Object::Reference(_) => None,
+        })
+    }
+
+    /// Reads `query:AdhocQueryResponse`. References beside whole objects, which some registries send for
+    /// classification schemes, are left out when whole objects were asked for.
+    pub fn decode(element: Element<'_>, asked: ReturnType) -> Result<Self, DecodeError> {
+        let frame = AdhocQueryResponse::decode(element)?;
+        let mut problems = Problems::new(Rules::Register);
+        let mut objects = Vec::with_capacity(frame.objects.len());
+        for item in frame.objects {
+            objects.extend(match item {
+                Item::ExtrinsicObject { object, mime_type } => DocumentEntry::decode(object, mime_type, &mut problems)
+                    .map(|entry| Object::Document(Box::new(entry))),
+                Item::RegistryPackage(object) if SubmissionSet::is(&object) => {
+                    SubmissionSet::decode(object, &mut problems).map(|set| Object::SubmissionSet(Box::new(set)))
+                }
+                Item::RegistryPackage(object) => {
+                    Folder::decode(object, &mut problems).map(|folder| Object::Folder(Box::new(folder)))
+                }
+                Item::Association { object, kind, source, target } => {
+                    let association = Association::decode(object, &kind, &source, &target, &mut problems);
+                    Some(Object::Association(Box::new(association)))
+                }
+                Item::ObjectRef { id, home } => (asked == ReturnType::ObjectRef).then(|| {
+                    let home = home.and_then(|home| HomeCommunityId::lenient(&home).ok());
+                    Object::Reference(Reference { id: id.into(), home })
+                }),
+            });
+        }
+        Ok(Self { objects, errors: frame.errors, unreadable: problems.list })
+    }
+
+    /// The element, with its namespaces.
+    pub fn encode(&self) -> String {
+        let objects = self.objects.iter().map(Object::to_item).collect();
+        AdhocQueryResponse { objects, errors: self.errors.clone() }.encode()
+    }
+}
+
+#[cfg(test)]
+mod tests;
