@@ -58,8 +58,8 @@ fn stranger() -> &'static SigningKey {
 fn attributes() -> Attributes {
     Attributes {
         subject_id: Some("Ada Example".into()),
-        organization: Some("Initiator Clinic".into()),
-        organization_id: Some("urn:oid:2.999.10.1".into()),
+        organizations: vec!["Initiator Clinic".into()],
+        organization_ids: vec!["urn:oid:2.999.10.1".into()],
         home_community: Some("urn:oid:2.999.10".parse().unwrap()),
         roles: vec![Code::new("224608005", SNOMED, "Administrative AND/OR managerial worker")],
         purposes: vec![Code::new("TREATMENT", NHIN_PURPOSE, "Treatment")],
@@ -456,7 +456,7 @@ fn attributes_are_read_as_partners_write_them() {
         ("urn:oid:2.999.1", "urn:oid:2.999.1"),
         ("https://x.example", "https://x.example"),
     ] {
-        assert_eq!(read(&attribute(organization, value)).unwrap().organization_id.as_deref(), Some(kept));
+        assert_eq!(read(&attribute(organization, value)).unwrap().organization_id(), Some(kept));
     }
     for value in ["Organization/2.999.77", "Organization/urn:oid:2.999.77", "2.999.77"] {
         assert_eq!(

@@ -46,10 +46,10 @@ const NHIN_FORMAT: &str = "http://www.hhs.gov/healthit/nhin";
 pub struct Attributes {
     /// Name of the human or system that asks.
     pub subject_id: Option<String>,
-    /// Name of the organisation.
-    pub organization: Option<String>,
-    /// Identifier of the organisation: `urn:oid:` and an OID, or a URL. A bare OID that was read has got its prefix.
-    pub organization_id: Option<String>,
+    /// Names of organisations. US networks send one; Swiss assertions list the groups of a professional.
+    pub organizations: Vec<String>,
+    /// Identifiers of organisations: `urn:oid:` and an OID, or a URL. A bare OID that was read has got its prefix.
+    pub organization_ids: Vec<String>,
     /// The community that asks, under either of its attribute names.
     pub home_community: Option<HomeCommunityId>,
     /// Roles; plain text is a code without scheme.
@@ -122,6 +122,16 @@ pub struct Quirks {
 }
 
 impl Attributes {
+    /// The name of the organisation, if exactly one is stated.
+    pub fn organization(&self) -> Option<&str> {
+        single(&self.organizations)
+    }
+
+    /// The identifier of the organisation, if exactly one is stated.
+    pub fn organization_id(&self) -> Option<&str> {
+        single(&self.organization_ids)
+    }
+
     /// Reads all attributes below an assertion.
     pub(super) fn read(assertion: Element<'_>) -> Result<Self, AttributeError> {
         let mut attributes = Self::default();
@@ -146,8 +156,14 @@ impl Attributes {
     fn read_one(&mut self, attribute: Element<'_>) -> Result<(), AttributeError> {
         match attribute.attribute("Name").unwrap_or_default().trim() {
             SUBJECT_ID | SUBJECT_ID_OLD => only(&mut self.subject_id, attribute, SUBJECT_ID, Ok),
-            ORGANIZATION => only(&mut self.organization, attribute, ORGANIZATION, Ok),
-            ORGANIZATION_ID => only(&mut self.organization_id, attribute, ORGANIZATION_ID, |text| Ok(oid_urn(&text))),
+            ORGANIZATION => {
+                self.organizations.extend(texts(attribute));
+                Ok(())
+            }
+            ORGANIZATION_ID => {
+                self.organization_ids.extend(texts(attribute).map(|text| oid_urn(&text)));
+                Ok(())
+            }
             HOME_NHIN | HOME_IHE => only(&mut self.home_community, attribute, HOME_NHIN, |text| {
                 HomeCommunityId::lenient(&text).map_err(|_| AttributeError::Malformed(HOME_NHIN))
             }),
@@ -197,9 +213,9 @@ impl Attributes {
         let subject_format = if quirks.basic_subject_id { BASIC } else { URI };
         w.start("saml2:AttributeStatement");
         text(w, SUBJECT_ID, subject_format, None, "xs:string", self.subject_id.as_deref());
-        text(w, ORGANIZATION, URI, None, "xs:string", self.organization.as_deref());
-        let organization_id = self.organization_id.as_deref().map(oid_urn);
-        text(w, ORGANIZATION_ID, URI, None, "xs:string", organization_id.as_deref());
+        text(w, ORGANIZATION, URI, None, "xs:string", self.organizations.iter().map(String::as_str));
+        let organization_ids: Vec<String> = self.organization_ids.iter().map(|id| oid_urn(id)).collect();
+        text(w, ORGANIZATION_ID, URI, None, "xs:string", organization_ids.iter().map(String::as_str));
         let home = self.home_community.as_ref().map(ToString::to_string);
         text(w, HOME_NHIN, URI, None, "xs:string", home.as_deref());
         if quirks.ihe_home_community {
@@ -237,6 +253,13 @@ impl Attributes {
             text(w, name, NHIN_FORMAT, None, "xs:string", values.iter().map(String::as_str));
         }
         w.end();
+    }
+}
+
+fn single(values: &[String]) -> Option<&str> {
+    match values {
+        [only] => Some(only),
+        _ => None,
     }
 }
 

@@ -2,3 +2,6 @@
 
 mod tls_refusals;
 mod wsdl;
+// Marked as a test, so that its helpers may panic like the tests do.
+#[cfg(test)]
+mod xml_signature;

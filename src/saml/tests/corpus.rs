@@ -57,7 +57,19 @@ fn the_assertions_of_the_corpus_are_read_and_not_trusted() {
         let root = tree.root().unwrap();
         for element in std::iter::once(root).chain(root.descendants()) {
             if element.is(ns::SAML2, "Assertion") {
-                assert!(Attributes::read(element).is_ok(), "{}", row[0]);
+                match Attributes::read(element) {
+                    Ok(_) => {}
+                    // Some samples have a placeholder that is no OID: no OID starts with 3.
+                    Err(error) => {
+                        assert_eq!(
+                            error,
+                            AttributeError::Malformed("urn:nhin:names:saml:homeCommunityId"),
+                            "{}",
+                            row[0]
+                        );
+                        assert!(text.contains("urn:oid:3.3.3"), "{}", row[0]);
+                    }
+                }
             }
             if element.is(ns::WSSE, "Security") {
                 let audiences = [];
