@@ -308,7 +308,7 @@ impl Check {
 
     fn collectors(&mut self, settings: &Settings, trust: Option<&Trust>) {
         for (at, collector) in settings.audit.collectors.iter().enumerate() {
-            let host = collector.host.trim_start_matches('[').trim_end_matches(']');
+            let host = collector.host.as_str();
             let found = (host, collector.port).to_socket_addrs().is_ok_and(|mut addresses| addresses.next().is_some());
             if !found {
                 let text = format!("{host} is not found by name");

@@ -164,7 +164,7 @@ pub struct Audit {
 /// An audit record repository.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Collector {
-    /// Host name or IP address.
+    /// Host name or IP address, without brackets.
     pub host: SmolStr,
     /// Port.
     pub port: u16,
@@ -491,7 +491,7 @@ fn collectors(files: &[file::Collector], problems: &mut Problems) -> Vec<Collect
             problems.add(key("address"), "is not a host and a port", "write it as audit.example.org:6514");
             continue;
         };
-        let server_name = or(&file.server_name, host.trim_start_matches('[').trim_end_matches(']'));
+        let server_name = or(&file.server_name, host);
         collectors.extend(network.map(|network| Collector { host: host.into(), port, server_name, network }));
     }
     collectors
@@ -499,6 +499,7 @@ fn collectors(files: &[file::Collector], problems: &mut Problems) -> Vec<Collect
 
 fn host_and_port(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.trim().rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
     let is_host = !host.is_empty() && !host.contains(['/', '@', ' ']);
     Some((host, port.parse().ok()?)).filter(|(_, port)| is_host && *port > 0)
 }

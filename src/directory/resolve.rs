@@ -192,13 +192,19 @@ impl Snapshot {
     ) -> Result<Arc<Partner>, CallerError> {
         let mut refusal = CallerError::UnknownCommunity;
         for (partner, _) in self.of_community(home) {
+            // Where one partner pins its certificates, another that pins none does not open the door again.
+            let accepted = match refusal {
+                CallerError::NotPinned => partner.pinned.contains(certificate),
+                CallerError::UnknownCommunity | CallerError::OtherNetwork => partner.accepts_certificate(certificate),
+            };
             if !networks.contains(&partner.network) {
-                refusal = CallerError::OtherNetwork;
-            } else if !partner.accepts_certificate(certificate) {
-                refusal = CallerError::NotPinned;
-                break;
-            } else {
+                if refusal == CallerError::UnknownCommunity {
+                    refusal = CallerError::OtherNetwork;
+                }
+            } else if accepted {
                 return Ok(Arc::clone(partner));
+            } else {
+                refusal = CallerError::NotPinned;
             }
         }
         // A hub may speak for a community that nobody lists, never for one that somebody does.

@@ -193,6 +193,22 @@ fn the_maker_of_an_assertion_is_found_by_community_network_and_certificate() {
     }
 }
 
+/// A pinned community that is also a hub's member is spoken for by the hub's pinned certificate, and by no other.
+#[test]
+fn a_hub_without_pins_does_not_undo_the_pins_of_its_member() {
+    for (pins, certificate, expected) in [
+        ("[]", ONES, Ok("north")),
+        ("[]", TWOS, Err(CallerError::NotPinned)),
+        ("[\"0202020202020202020202020202020202020202020202020202020202020202\"]", TWOS, Ok("hub")),
+    ] {
+        let mut hub = simple("hub", "2.999.50", &format!("pinned_certificates = {pins}"));
+        hub.members.push(Member { name: "north".into(), home: home("2.999.20"), authorities: Vec::new() });
+        let snapshot = snapshot(vec![partner("north", NORTH), hub]);
+        let found = snapshot.caller(&home("2.999.20"), &[network("carequality")], &certificate);
+        assert_eq!(found.as_ref().map(|one| one.key.as_str()).map_err(|error| *error), expected, "{pins}");
+    }
+}
+
 /// Specification NET-18.
 #[test]
 fn members_of_a_record_locator_are_not_asked_one_by_one() {
