@@ -126,9 +126,10 @@ pub fn append(buffer: &mut Vec<u8>, header: &Header, payload: &[u8]) -> Hash {
     // Writing to a String cannot fail.
     let _ = writeln!(
         line,
-        "{sequence} {} {previous} {} {tenant} {trace} {key} {expires} {}",
+        "{sequence} {} {previous} {} {} {trace} {key} {expires} {}",
         at.as_millis(),
         kind.code(),
+        tenant.as_str(),
         payload.len()
     );
     let hash = hash(line.as_bytes(), payload);

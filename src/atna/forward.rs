@@ -28,9 +28,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::chain::{Kind, Sequence};
 use super::journal::{Position, read_from};
-use super::recorder::{Audit, unseal};
+use super::recorder::Audit;
 use super::syslog::Sender;
 use crate::id::Timestamp;
+use crate::storage::seal::{Purpose, Sealer};
 
 /// Where records go.
 #[derive(Clone, Debug)]
@@ -107,6 +108,7 @@ impl Progress {
 pub struct Forwarder {
     collector: Collector,
     sender: Sender,
+    sealer: Sealer,
     patience: Patience,
     directory: PathBuf,
     durable: watch::Receiver<Sequence>,
@@ -141,8 +143,8 @@ impl Forwarder {
         let state = Arc::new(State::default());
         state.sent.store(settled.sequence.0, Ordering::Release);
         let (durable, sent) = (audit.durable(), settled);
-        let unsettled = VecDeque::new();
-        Ok(Self { collector, sender, patience, directory, durable, state, sent, settled, unsettled })
+        let (sealer, unsettled) = (audit.sealer().clone(), VecDeque::new());
+        Ok(Self { collector, sender, sealer, patience, directory, durable, state, sent, settled, unsettled })
     }
 
     /// To look at it while it runs.
@@ -265,8 +267,8 @@ impl Forwarder {
                 stopped(stop).await;
                 return Ok(None);
             };
-            let (directory, sender) = (self.directory.clone(), self.sender.clone());
-            let reading = tokio::task::spawn_blocking(move || Batch::read(&directory, from, up_to, &sender));
+            let (directory, sender, sealer) = (self.directory.clone(), self.sender.clone(), self.sealer.clone());
+            let reading = tokio::task::spawn_blocking(move || Batch::read(&directory, from, up_to, &sender, &sealer));
             let batch = reading.await.map_err(io::Error::other)??;
             if let Some(batch) = batch {
                 self.state.oldest.store(batch.oldest.as_millis(), Ordering::Release);
@@ -313,16 +315,28 @@ struct Batch {
 }
 
 impl Batch {
-    fn read(directory: &Path, from: Position, up_to: Sequence, sender: &Sender) -> io::Result<Option<Self>> {
+    fn read(
+        directory: &Path,
+        from: Position,
+        up_to: Sequence,
+        sender: &Sender,
+        sealer: &Sealer,
+    ) -> io::Result<Option<Self>> {
         let entries = read_from(directory, from, up_to, BATCH_BYTES)?;
         let Some((first, _)) = entries.first() else { return Ok(None) };
         let mut batch = Self { frames: Vec::new(), end: from, oldest: first.header.at };
         for (entry, end) in entries {
             batch.end = end;
             // Signatures and notes are the journal's own.
-            if entry.header.kind == Kind::Record {
-                let message = unseal(&entry.header.tenant, entry.payload);
-                batch.frames.extend(sender.frame(entry.header.at, &String::from_utf8_lossy(&message)));
+            if entry.header.kind != Kind::Record {
+                continue;
+            }
+            match sealer.open(&entry.header.tenant, Purpose::Audit, &entry.payload) {
+                Ok(message) => {
+                    batch.frames.extend(sender.frame(entry.header.at, &String::from_utf8_lossy(&message)));
+                }
+                // It will not open next time either; the others must not wait for it.
+                Err(error) => tracing::error!(sequence = %entry.header.sequence, %error, "an audit record is not sent"),
             }
         }
         Ok(Some(batch))

@@ -14,6 +14,7 @@ use super::event::{Event, ReplayKey};
 use super::journal::{AuditError, Head, Journal, Opened};
 use super::message::{self, Source};
 use crate::id::{Clock, Tenant, TraceId};
+use crate::storage::seal::{Purpose, Sealer};
 
 /// How the journal is kept.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Settings {
     pub signature_interval: Duration,
     /// How far back used assertions are looked for at the start: longer than any assertion is accepted.
     pub replay_window: Duration,
+    /// Encrypts records on their way to disk.
+    pub sealer: Sealer,
 }
 
 impl Settings {
@@ -42,6 +45,7 @@ impl Settings {
             signature_every: 4096,
             signature_interval: Duration::from_secs(60),
             replay_window: Duration::from_secs(24 * 3600),
+            sealer: Sealer::default(),
         }
     }
 }
@@ -55,6 +59,7 @@ struct Shared {
     permits: Arc<Semaphore>,
     durable: watch::Receiver<Sequence>,
     source: Source,
+    sealer: Sealer,
     directory: PathBuf,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -114,7 +119,7 @@ impl Audit {
         let (send, receive) = channel();
         let (durable_sender, durable) = watch::channel(journal.head().sequence);
         let permits = Arc::new(Semaphore::new(settings.queue.clamp(1, Semaphore::MAX_PERMITS)));
-        let source = settings.source.clone();
+        let (source, sealer) = (settings.source.clone(), settings.sealer.clone());
         let mut writer = Writer {
             head: journal.head(),
             journal,
@@ -133,7 +138,7 @@ impl Audit {
         let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|cause| AuditError::Open { path: directory.to_owned(), cause: Arc::new(cause) })?;
         let directory = directory.to_owned();
-        let shared = Shared { send, permits, durable, source, directory, thread: Mutex::new(Some(thread)) };
+        let shared = Shared { send, permits, durable, source, sealer, directory, thread: Mutex::new(Some(thread)) };
         Ok((Self(Arc::new(shared)), opened))
     }
 
@@ -172,6 +177,11 @@ impl Audit {
         self.0.durable.clone()
     }
 
+    /// Opens the payloads of records.
+    pub fn sealer(&self) -> &Sealer {
+        &self.0.sealer
+    }
+
     /// Where the files are.
     pub fn directory(&self) -> &Path {
         &self.0.directory
@@ -184,7 +194,7 @@ impl Audit {
 
     fn item(&self, event: Event, reply: Reply) -> Item {
         let message = message::encode(&event, &self.0.source);
-        let payload = seal(&event.tenant, message.into_bytes());
+        let payload = self.0.sealer.seal(&event.tenant, Purpose::Audit, message.as_bytes());
         Item { payload, tenant: event.tenant, trace: event.trace, replay: event.replay, reply, permit: None }
     }
 }
@@ -230,16 +240,6 @@ impl Drop for Pending {
             self.shared.enqueue(item);
         }
     }
-}
-
-/// The one place where audit messages are encrypted on their way to disk.
-fn seal(_tenant: &Tenant, message: Vec<u8>) -> Vec<u8> {
-    message
-}
-
-/// The audit message of an entry's payload.
-pub(super) fn unseal(_tenant: &Tenant, payload: Vec<u8>) -> Vec<u8> {
-    payload
 }
 
 /// How much is written at once, in bytes.

@@ -25,6 +25,8 @@ pub enum Purpose {
     Trace,
     /// Anything a partner told us that we keep for a while.
     Correlation,
+    /// Audit records.
+    Audit,
 }
 
 /// Why a sealed value does not open.

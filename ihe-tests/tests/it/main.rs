@@ -1,6 +1,12 @@
 //! Integration tests, one module for each transaction or quality.
 
+#[cfg(test)]
+mod crash_audit;
+#[cfg(test)]
+mod iti_20;
+#[cfg(test)]
 mod tls_refusals;
+#[cfg(test)]
 mod wsdl;
 // Marked as a test, so that its helpers may panic like the tests do.
 #[cfg(test)]
