@@ -122,7 +122,7 @@ impl std::fmt::Debug for Message {
 impl Message {
     /// Reads a message. Segments may end with CR, CR LF or LF; the last may lack its end.
     pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, ParseError> {
-        if bytes.len() > limits.bytes || u32::try_from(bytes.len()).is_err() {
+        if bytes.len() > limits.bytes {
             return Err(ParseError::TooLong(limits.bytes));
         }
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii_start();
@@ -136,6 +136,9 @@ impl Message {
             None => return Err(ParseError::UnknownCharset),
         };
         let text = charset.decode(bytes).ok_or(ParseError::NotText)?.into_owned();
+        if u32::try_from(text.len()).is_err() {
+            return Err(ParseError::TooLong(limits.bytes));
+        }
         let mut message = Self { text, delimiters, charset, segments: Vec::new(), fields: Vec::new() };
         message.index(limits)?;
         Ok(message)
@@ -244,7 +247,7 @@ impl Message {
     }
 }
 
-/// Positions fit: `parse` refuses longer texts, and no decoding makes a text more than three times longer.
+/// Positions fit: `parse` refuses longer texts.
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -190,8 +190,13 @@ impl Response {
         let query_ack = child(act, "queryAck");
         let query_id = query_ack.and_then(|ack| child(ack, "queryId")).and_then(Ii::read).unwrap_or_default();
         let code = query_ack.and_then(|ack| child(ack, "queryResponseCode")).and_then(read_code).unwrap_or_default();
-        let events = children(act, "subject").filter_map(|subject| child(subject, "registrationEvent"));
-        let matches = events.map(|event| Match::read(event, domains)).collect::<Result<Vec<_>, _>>()?;
+        let events: Vec<_> =
+            children(act, "subject").filter_map(|subject| child(subject, "registrationEvent")).collect();
+        // A match without an identifier is of no use to anybody, and no reason to lose the others.
+        let matches: Vec<Match> = events.iter().filter_map(|event| Match::read(*event, domains)).collect();
+        if matches.is_empty() && !events.is_empty() {
+            return Err(DecodeError::Value("patient/id"));
+        }
         let issues = || children(act, "reasonOf").filter_map(|reason| child(reason, "detectedIssueEvent"));
         let requested: Vec<RequestedAttribute> = issues()
             .flat_map(|issue| children(issue, "triggerFor"))
@@ -291,13 +296,13 @@ fn read_error<'d>(acknowledgement: &Acknowledgement, issues: impl Iterator<Item 
 }
 
 impl Match {
-    fn read(event: Element<'_>, domains: &Domains) -> Result<Self, DecodeError> {
-        let patient = find(event, &["subject1", "patient"]).ok_or(DecodeError::Missing("patient"))?;
+    fn read(event: Element<'_>, domains: &Domains) -> Option<Self> {
+        let patient = find(event, &["subject1", "patient"])?;
         let mut ids: Vec<PatientId> = children(patient, "id")
             .filter_map(|id| crate::hl7v3::datatype::read_patient_id(id, domains).ok())
             .collect();
         if ids.is_empty() {
-            return Err(DecodeError::Value("patient/id"));
+            return None;
         }
         // There is one by the profile; of several, the first is the one to use and the others are merely known.
         let patient_id = ids.remove(0);
@@ -313,7 +318,7 @@ impl Match {
         let score = children(patient, "subjectOf1")
             .filter_map(|subject| find(subject, &["queryMatchObservation", "value"]))
             .find_map(|value| value.attribute("value")?.trim().parse::<u8>().ok());
-        Ok(Self {
+        Some(Self {
             patient_id,
             home: home.and_then(|id| HomeCommunityId::lenient(&id.root).ok()),
             demographics,

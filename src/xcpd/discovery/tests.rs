@@ -293,6 +293,21 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn no_damage_to_a_message_makes_the_reader_panic(at in any::<prop::sample::Index>(), length in 0usize..60, junk in "[<>/='a-z0-9 ]{0,6}") {
+        for xml in [request().encode(), answer(Outcome::Matches(vec![one_match("2.999.200.1", "B")])).encode()] {
+            let from = at.index(xml.len());
+            let damaged = format!("{}{junk}{}", &xml[..from], &xml[(from + length).min(xml.len())..]);
+            let Ok(tree) = parse(&damaged, &Limits::default()) else { continue };
+            let root = tree.root().unwrap();
+            let _ = Request::decode(root, None, &Domains::default());
+            let _ = Response::decode(root, &Domains::default());
+            Response::refusal_for(root, &Refusal::Busy, Ii::root("2.999.1"), now(), &home("2.999.1")).encode();
+        }
+    }
+}
+
 /// The schema decides on a person who has everything.
 #[test]
 fn a_match_with_everything_is_valid() {
