@@ -7,6 +7,7 @@ pub mod body;
 pub mod dial;
 pub mod gate;
 pub mod https;
+pub mod mllp;
 
 #[cfg(test)]
 mod tests;

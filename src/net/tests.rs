@@ -2,6 +2,7 @@
 
 mod calls;
 mod listener;
+mod messages;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
