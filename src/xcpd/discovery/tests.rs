@@ -310,10 +310,13 @@ proptest! {
 
 /// The schema decides on a person who has everything.
 #[test]
-fn a_match_with_everything_is_valid() {
+fn queries_and_matches_with_everything_are_valid() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     for _ in 0..8 {
         let person = person_of_v3().new_tree(&mut runner).unwrap().current();
+        let parameters = Parameters { demographics: person.clone(), ..request().parameters };
+        let query = Request { parameters, ..request() }.encode();
+        validates(&query, &format!("{SCHEMAS}/PRPA_IN201305UV02.xsd"));
         let found = Match { demographics: person, ..one_match("2.999.200.1", "B") };
         validates(&answer(Outcome::Matches(vec![found])).encode(), &format!("{SCHEMAS}/PRPA_IN201306UV02.xsd"));
     }
