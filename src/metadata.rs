@@ -9,6 +9,7 @@ pub mod association;
 pub mod coding;
 pub mod document_entry;
 pub mod folder;
+pub mod object;
 pub mod query;
 pub mod rules;
 pub mod submission;
@@ -21,6 +22,7 @@ pub use coding::{
 };
 pub use document_entry::DocumentEntry;
 pub use folder::Folder;
+pub use object::{Object, Reference};
 pub use rules::{Problems, Rules};
 pub use submission::Submission;
 pub use submission_set::SubmissionSet;

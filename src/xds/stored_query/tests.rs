@@ -1,5 +1,6 @@
 use super::*;
 use crate::id::PatientId;
+use crate::metadata::ObjectId;
 use crate::testing;
 use crate::xds::register;
 use crate::xml::{Limits, Tree, parse};
