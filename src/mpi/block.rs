@@ -12,15 +12,17 @@ pub const MOST: usize = 6;
 /// The keys of a record, or of a query: hashes, because they are only ever compared.
 pub fn keys(profile: &Profile) -> Vec<u64> {
     let mut keys = Vec::with_capacity(MOST);
+    for key in strong_keys(profile) {
+        if keys.len() < MOST && !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
     let mut push = |kind: &str, parts: &[&str]| {
         let key = hash(kind, parts);
         if keys.len() < MOST && !keys.contains(&key) {
             keys.push(key);
         }
     };
-    if let Some(ssn) = &profile.ssn {
-        push("ssn", &[ssn]);
-    }
     if let Some(phone) = profile.phones.first() {
         push("phone", &[phone]);
     }
@@ -44,6 +46,16 @@ pub fn keys(profile: &Profile) -> Vec<u64> {
         }
     }
     keys
+}
+
+/// The keys by which one strong identifier finds another: social security number, driver's licence and the like.
+pub fn strong_keys(profile: &Profile) -> Vec<u64> {
+    let ssn = profile.ssn.iter().map(|ssn| hash("ssn", &[ssn]));
+    let other = profile.ids.iter().take(1).map(|id| {
+        let authority = id.authority();
+        hash("id", &[authority.universal_id(), authority.kind(), id.id()])
+    });
+    ssn.chain(other).collect()
 }
 
 /// How a normalized name sounds; the name itself where that means nothing (other scripts).

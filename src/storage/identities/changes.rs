@@ -1,0 +1,480 @@
+//! What sources tell of identities: add, revise, merge, change of identifier, link, unlink (HL7 v2 A01 to A47, and the
+//! same in v3 and FHIR).
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::rows::{self, Codec, Tables, next_number, number};
+use super::{Held, Identities, IdentityError, Person, PersonKey, Record, Refusal};
+use crate::id::{Demographics, PatientId, Tenant, Timestamp};
+use crate::mpi::{Decision, Profile, block, link};
+use crate::storage::engine::{StoreError, Write};
+use crate::storage::seal::Purpose;
+
+/// Candidates that a strong identifier may bring up. More share it only if it is no identifier.
+const MOST_LINKED: usize = 20;
+
+/// A step in the life of an identity, for whoever asks later why two records are one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// When.
+    pub at: Timestamp,
+    /// What happened.
+    pub what: What,
+    /// The identifier that stays, or the first of two.
+    pub first: PatientId,
+    /// The identifier that was replaced, or the second of two.
+    pub second: PatientId,
+    /// Match score of a link that the gateway made by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<u8>,
+}
+
+/// The kinds of [`Change`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum What {
+    /// The source merged two of its records.
+    Merged,
+    /// The source gave a record another identifier.
+    Renamed,
+    /// A source said that two records are one person.
+    Linked,
+    /// A source said that they are not.
+    Unlinked,
+    /// One message named both identifiers.
+    Joined,
+    /// The gateway found them to be one person.
+    Matched,
+}
+
+/// What became of a record that a source sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fed {
+    /// Whose record it is now.
+    pub person: PersonKey,
+    /// The identifier was not known before.
+    pub added: bool,
+    /// The identifiers of a person changed: whoever subscribed to updates is to be told.
+    pub references_changed: bool,
+    /// Persons that look like this one, for someone to decide.
+    pub review: Vec<PersonKey>,
+}
+
+/// What a merge does about identifiers that nobody has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MergeRules {
+    /// ITI-8: both must be known.
+    BothKnown,
+    /// ITI-30: an unknown survivor makes it a change of identifier, an unknown subsumed one makes it nothing.
+    Lenient,
+}
+
+impl Identities {
+    /// A source's record: new, or in place of the one with these identifiers. All identifiers of one message are one
+    /// patient's; the first is the primary one.
+    pub async fn feed(
+        &self,
+        tenant: &Tenant,
+        ids: Vec<PatientId>,
+        demographics: Demographics,
+        at: Timestamp,
+    ) -> Result<Fed, IdentityError> {
+        self.put_record(tenant, ids, demographics, at, false).await
+    }
+
+    /// As [`Identities::feed`], for a patient who must be known already.
+    pub async fn revise(
+        &self,
+        tenant: &Tenant,
+        ids: Vec<PatientId>,
+        demographics: Demographics,
+        at: Timestamp,
+    ) -> Result<Fed, IdentityError> {
+        self.put_record(tenant, ids, demographics, at, true).await
+    }
+
+    async fn put_record(
+        &self,
+        tenant: &Tenant,
+        ids: Vec<PatientId>,
+        demographics: Demographics,
+        at: Timestamp,
+        must_exist: bool,
+    ) -> Result<Fed, IdentityError> {
+        let mut unique: Vec<PatientId> = Vec::with_capacity(ids.len());
+        ids.into_iter().for_each(|id| {
+            if !unique.contains(&id) {
+                unique.push(id)
+            }
+        });
+        if unique.is_empty() {
+            return Err(Refusal::NoIdentifier.into());
+        }
+        let profile = Profile::of(&demographics);
+        let parameters = self.parameters.clone();
+        let held = unique.into_iter().map(|id| Held { id, replaced_by: None }).collect();
+        let record = Record { ids: held, demographics, updated: at };
+        self.change(tenant, move |write, codec| {
+            let mut tables = Tables::open(write, codec)?;
+            let mut known: Vec<PersonKey> = Vec::new();
+            for held in &record.ids {
+                if let Some(key) = tables.key_of(&held.id)?
+                    && !known.contains(&key)
+                {
+                    known.push(key);
+                }
+            }
+            let Some(&first) = known.first() else {
+                if must_exist {
+                    return Ok(Err(Refusal::Unknown));
+                }
+                return add(write, &mut tables, &record, &profile, &parameters).map(Ok);
+            };
+            let mut people = known.iter().map(|key| tables.load(*key)).collect::<Result<Vec<_>, _>>()?;
+            let replaced = |id: &PatientId| {
+                people.iter().flat_map(Person::held).any(|held| held.id == *id && held.replaced_by.is_some())
+            };
+            if record.ids.iter().any(|held| replaced(&held.id)) {
+                return Ok(Err(Refusal::AlreadyReplaced));
+            }
+            let before = people.remove(0);
+            let mut after = before.clone();
+            update(&mut after, &record);
+            let references_changed = !people.is_empty() || after.held().count() != before.held().count();
+            if people.is_empty() && after.records == before.records {
+                return Ok(Ok(Fed { person: first, added: false, references_changed: false, review: Vec::new() }));
+            }
+            tables.store(Some(&before), &after)?;
+            for other in people {
+                let (one, two) = (record.ids[0].id.clone(), other.records[0].ids[0].id.clone());
+                after = join(write, &mut tables, &after, &other)?;
+                log(write, codec, &Change { at, what: What::Joined, first: one, second: two, score: None })?;
+            }
+            Ok(Ok(Fed { person: first, added: false, references_changed, review: Vec::new() }))
+        })
+        .await
+    }
+
+    /// The source found that two of its identifiers are one patient's (A40): from now on the survivor is in use.
+    /// Returns whether anything changed. Demographics are not taken from a merge.
+    pub async fn merge(
+        &self,
+        tenant: &Tenant,
+        survivor: PatientId,
+        subsumed: PatientId,
+        rules: MergeRules,
+        at: Timestamp,
+    ) -> Result<bool, IdentityError> {
+        if survivor == subsumed {
+            return Err(Refusal::SameIdentifier.into());
+        }
+        if survivor.authority() != subsumed.authority() {
+            return Err(Refusal::DifferentAuthorities.into());
+        }
+        self.change(tenant, move |write, codec| {
+            let mut tables = Tables::open(write, codec)?;
+            let (one, two) = (tables.find(&survivor)?, tables.find(&subsumed)?);
+            let (one, two) = match (one, two, rules) {
+                (Some(one), Some(two), _) => (one, two),
+                (None, Some(two), MergeRules::Lenient) => {
+                    return rename(write, &mut tables, &two, &subsumed, &survivor, at);
+                }
+                (_, None, MergeRules::Lenient) => return Ok(Ok(false)),
+                (_, None, MergeRules::BothKnown) => return Ok(Err(Refusal::UnknownSubsumed)),
+                (None, _, MergeRules::BothKnown) => return Ok(Err(Refusal::Unknown)),
+            };
+            if two.current(&subsumed) != &subsumed {
+                return Ok(Err(Refusal::AlreadyReplaced));
+            }
+            if one.current(&survivor) != &survivor {
+                return Ok(Err(Refusal::SurvivorReplaced));
+            }
+            let mut whole = if one.key == two.key { one } else { join(write, &mut tables, &one, &two)? };
+            let before = whole.clone();
+            replace(&mut whole, &subsumed, &survivor);
+            tables.store(Some(&before), &whole)?;
+            let change =
+                Change { at, what: What::Merged, first: survivor.clone(), second: subsumed.clone(), score: None };
+            log(write, codec, &change)?;
+            Ok(Ok(true))
+        })
+        .await
+    }
+
+    /// The source gave a patient another identifier (A47). An unknown old identifier is no error and nothing.
+    pub async fn change_id(
+        &self,
+        tenant: &Tenant,
+        old: PatientId,
+        new: PatientId,
+        at: Timestamp,
+    ) -> Result<bool, IdentityError> {
+        if old == new {
+            return Err(Refusal::SameIdentifier.into());
+        }
+        self.change(tenant, move |write, codec| {
+            let mut tables = Tables::open(write, codec)?;
+            if tables.key_of(&new)?.is_some() {
+                return Ok(Err(Refusal::Taken));
+            }
+            match tables.find(&old)? {
+                Some(person) => rename(write, &mut tables, &person, &old, &new, at),
+                None => Ok(Ok(false)),
+            }
+        })
+        .await
+    }
+
+    /// A source said that two identifiers are one person's (A24), known or not. Stands above what the gateway thinks.
+    pub async fn link(
+        &self,
+        tenant: &Tenant,
+        a: PatientId,
+        b: PatientId,
+        at: Timestamp,
+    ) -> Result<bool, IdentityError> {
+        if a == b {
+            return Err(Refusal::SameIdentifier.into());
+        }
+        self.change(tenant, move |write, codec| {
+            let mut tables = Tables::open(write, codec)?;
+            write.open_table(rows::APART)?.remove(&codec.apart_key(&a, &b))?;
+            let mut known = Vec::new();
+            for id in [&a, &b] {
+                known.push(match tables.find(id)? {
+                    Some(person) => person,
+                    None => {
+                        let ids = vec![Held { id: id.clone(), replaced_by: None }];
+                        let record = Record { ids, demographics: Demographics::default(), updated: at };
+                        let key = PersonKey(next_number(write, codec, b"person")?);
+                        let person = Person { key, records: vec![record] };
+                        tables.store(None, &person)?;
+                        person
+                    }
+                });
+            }
+            if known[0].key == known[1].key {
+                return Ok(Ok(false));
+            }
+            join(write, &mut tables, &known[0], &known[1])?;
+            log(write, codec, &Change { at, what: What::Linked, first: a.clone(), second: b.clone(), score: None })?;
+            Ok(Ok(true))
+        })
+        .await
+    }
+
+    /// A source said that two identifiers are not one person's (A37). The record of the second goes its own way, and
+    /// the gateway will not link the two again by itself. Nothing happens if they are two persons already.
+    pub async fn unlink(
+        &self,
+        tenant: &Tenant,
+        a: PatientId,
+        b: PatientId,
+        at: Timestamp,
+    ) -> Result<bool, IdentityError> {
+        if a == b {
+            return Err(Refusal::SameIdentifier.into());
+        }
+        self.change(tenant, move |write, codec| {
+            let mut tables = Tables::open(write, codec)?;
+            let (one, two) = (tables.find(&a)?, tables.find(&b)?);
+            let together = one.filter(|one| two.is_some_and(|two| two.key == one.key));
+            if together.as_ref().is_some_and(|one| one.current(&a) == one.current(&b)) {
+                // One was merged into the other at their source: that is not a link to be undone.
+                return Ok(Err(Refusal::AlreadyReplaced));
+            }
+            write.open_table(rows::APART)?.insert(&codec.apart_key(&a, &b), &[])?;
+            let Some(one) = together else { return Ok(Ok(false)) };
+            let (stays, goes) = split(&one, &b);
+            let new = Person { key: PersonKey(next_number(write, codec, b"person")?), records: goes };
+            let old = Person { key: one.key, records: stays };
+            tables.store(Some(&one), &old)?;
+            tables.store(None, &new)?;
+            // What partners told of the one person may be of either now.
+            super::partners::forget_all(write, codec, one.key)?;
+            log(write, codec, &Change { at, what: What::Unlinked, first: a.clone(), second: b.clone(), score: None })?;
+            Ok(Ok(true))
+        })
+        .await
+    }
+
+    /// The history of identities, newest first, at most so many lines.
+    pub fn history(&self, tenant: &Tenant, limit: usize) -> Result<Vec<Change>, StoreError> {
+        let codec = self.codec(tenant);
+        let rows = self.engine.read()?.open_table(rows::HISTORY)?;
+        let newest = rows.prefix(&codec.prefix)?.rev().take(limit);
+        newest.map(|row| codec.decode(Purpose::Identity, row?.1.value())).collect()
+    }
+
+    /// Runs a change in the store. A refusal is decided before anything is written.
+    async fn change<R, F>(&self, tenant: &Tenant, work: F) -> Result<R, IdentityError>
+    where
+        R: Send + 'static,
+        F: Fn(&Write<'_>, &Codec) -> Result<Result<R, Refusal>, StoreError> + Send + 'static,
+    {
+        let codec = self.codec(tenant);
+        Ok(self.engine.write(move |write| work(write, &codec)).await??)
+    }
+}
+
+/// Adds a record that no identifier is known of: to a person that it matches beyond doubt, or as a new one.
+fn add(
+    write: &Write<'_>,
+    tables: &mut Tables<'_>,
+    record: &Record,
+    profile: &Profile,
+    parameters: &crate::mpi::Parameters,
+) -> Result<Fed, StoreError> {
+    let codec = tables.codec;
+    let candidates = linkable(write, tables, record, profile)?;
+    let profiles: Vec<Vec<Profile>> = candidates
+        .iter()
+        .map(|person| person.records.iter().map(|record| Profile::of(&record.demographics)).collect())
+        .collect();
+    match link::decide(profile, &profiles, parameters) {
+        Decision::Join(at, explanation) => {
+            let before = &candidates[at];
+            let mut after = before.clone();
+            after.records.push(record.clone());
+            tables.store(Some(before), &after)?;
+            let (first, second) = (before.records[0].ids[0].id.clone(), record.ids[0].id.clone());
+            let score = Some(explanation.score());
+            log(write, codec, &Change { at: record.updated, what: What::Matched, first, second, score })?;
+            Ok(Fed { person: after.key, added: true, references_changed: true, review: Vec::new() })
+        }
+        decision => {
+            let person =
+                Person { key: PersonKey(next_number(write, codec, b"person")?), records: vec![record.clone()] };
+            tables.store(None, &person)?;
+            let review = match decision {
+                Decision::Review(found) => found.into_iter().map(|at| candidates[at].key).collect(),
+                Decision::New | Decision::Join(..) => Vec::new(),
+            };
+            let references_changed = record.ids.len() > 1;
+            Ok(Fed { person: person.key, added: true, references_changed, review })
+        }
+    }
+}
+
+/// Persons that share a strong identifier with a record, except those kept apart from it, and those who have another
+/// identifier in use of the same authority: a source that gives two identifiers means two patients until it merges them.
+fn linkable(
+    write: &Write<'_>,
+    tables: &Tables<'_>,
+    record: &Record,
+    profile: &Profile,
+) -> Result<Vec<Person>, StoreError> {
+    let codec = tables.codec;
+    let mut keys = BTreeSet::new();
+    for block in block::strong_keys(profile) {
+        let prefix = codec.key(&[&block.to_be_bytes()]);
+        for row in tables.blocks.prefix(&prefix)?.take(MOST_LINKED) {
+            keys.insert(PersonKey(number(&row?.0.value()[prefix.len()..])?));
+        }
+    }
+    let mut found = Vec::new();
+    for key in keys {
+        let person = tables.load(key)?;
+        let same_source = person.ids().any(|id| record.ids.iter().any(|held| held.id.authority() == id.authority()));
+        if !same_source && !are_apart(write, codec, &person, record)? {
+            found.push(person);
+        }
+    }
+    Ok(found)
+}
+
+fn are_apart(write: &Write<'_>, codec: &Codec, person: &Person, record: &Record) -> Result<bool, StoreError> {
+    let apart = write.open_table(rows::APART)?;
+    for held in person.held() {
+        for other in &record.ids {
+            if apart.get(&codec.apart_key(&held.id, &other.id))?.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Puts what a source sent in place of what it sent before. A record that says nothing new keeps its time: it need not
+/// be written.
+fn update(person: &mut Person, record: &Record) {
+    let has = |old: &Record, id: &PatientId| old.ids.iter().any(|held| held.id == *id);
+    let at = record.ids.iter().find_map(|held| person.records.iter().position(|old| has(old, &held.id)));
+    let Some(at) = at else {
+        person.records.push(record.clone());
+        return;
+    };
+    let new: Vec<Held> =
+        record.ids.iter().filter(|held| !person.records.iter().any(|old| has(old, &held.id))).cloned().collect();
+    let old = &mut person.records[at];
+    if old.demographics != record.demographics {
+        old.demographics = record.demographics.clone();
+        old.updated = record.updated;
+    }
+    old.ids.extend(new);
+}
+
+/// Makes two persons one, under the number of the first.
+fn join(write: &Write<'_>, tables: &mut Tables<'_>, first: &Person, second: &Person) -> Result<Person, StoreError> {
+    let mut whole = first.clone();
+    whole.records.extend(second.records.iter().cloned());
+    tables.vanish(second)?;
+    tables.store(Some(first), &whole)?;
+    super::partners::hand_over(write, tables.codec, second.key, first.key)?;
+    Ok(whole)
+}
+
+fn rename(
+    write: &Write<'_>,
+    tables: &mut Tables<'_>,
+    person: &Person,
+    old: &PatientId,
+    new: &PatientId,
+    at: Timestamp,
+) -> Result<Result<bool, Refusal>, StoreError> {
+    if person.current(old) != old {
+        return Ok(Err(Refusal::AlreadyReplaced));
+    }
+    let mut after = person.clone();
+    for record in &mut after.records {
+        if let Some(place) = record.ids.iter().position(|held| held.id == *old) {
+            record.ids.insert(place, Held { id: new.clone(), replaced_by: None });
+        }
+    }
+    replace(&mut after, old, new);
+    tables.store(Some(person), &after)?;
+    let change = Change { at, what: What::Renamed, first: new.clone(), second: old.clone(), score: None };
+    log(write, tables.codec, &change)?;
+    Ok(Ok(true))
+}
+
+fn replace(person: &mut Person, old: &PatientId, by: &PatientId) {
+    for held in person.records.iter_mut().flat_map(|record| &mut record.ids) {
+        if held.id == *old {
+            held.replaced_by = Some(by.clone());
+        }
+    }
+}
+
+/// The records that stay and those that go when the holder of an identifier leaves: the identifier itself with all
+/// that it replaced. A record with other identifiers too is divided, and both halves keep the demographics.
+fn split(person: &Person, leaving: &PatientId) -> (Vec<Record>, Vec<Record>) {
+    let current = person.current(leaving);
+    let goes = |held: &Held| person.current(&held.id) == current;
+    let part = |keep: &dyn Fn(&Held) -> bool| -> Vec<Record> {
+        let records = person.records.iter().map(|record| Record {
+            ids: record.ids.iter().filter(|held| keep(held)).cloned().collect(),
+            ..record.clone()
+        });
+        records.filter(|record| !record.ids.is_empty()).collect()
+    };
+    (part(&|held| !goes(held)), part(&goes))
+}
+
+fn log(write: &Write<'_>, codec: &Codec, change: &Change) -> Result<(), StoreError> {
+    let number = next_number(write, codec, b"history")?;
+    let value = codec.encode(Purpose::Identity, change)?;
+    write.open_table(rows::HISTORY)?.insert(&codec.key(&[&number.to_be_bytes()]), &value)?;
+    Ok(())
+}

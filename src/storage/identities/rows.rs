@@ -1,0 +1,200 @@
+//! Keys and values of the identity tables, and the indexes that follow from a person's records.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Person, PersonKey, Record};
+use crate::id::{PatientId, Tenant};
+use crate::mpi::{Profile, block};
+use crate::storage::engine::{Definition, Read, StoreError, Table, Write, table};
+use crate::storage::seal::{Purpose, Sealer, row_prefix};
+
+pub(super) const IDS: Definition = table("identity.ids");
+pub(super) const PEOPLE: Definition = table("identity.people");
+pub(super) const BLOCKS: Definition = table("identity.blocks");
+pub(super) const HISTORY: Definition = table("identity.history");
+pub(super) const APART: Definition = table("identity.apart");
+pub(super) const PARTNERS: Definition = table("identity.partners");
+const COUNTERS: Definition = table("identity.counters");
+
+/// Encodes the rows of one tenant.
+#[derive(Clone)]
+pub(super) struct Codec {
+    tenant: Tenant,
+    sealer: Sealer,
+    pub(super) prefix: Vec<u8>,
+}
+
+impl Codec {
+    pub(super) fn new(tenant: Tenant, sealer: Sealer) -> Self {
+        let prefix = row_prefix(&tenant);
+        Self { tenant, sealer, prefix }
+    }
+
+    pub(super) fn key(&self, parts: &[&[u8]]) -> Vec<u8> {
+        let mut key = self.prefix.clone();
+        parts.iter().for_each(|part| key.extend_from_slice(part));
+        key
+    }
+
+    pub(super) fn id_key(&self, id: &PatientId) -> Vec<u8> {
+        self.key(&[&self.blind(id)])
+    }
+
+    fn blind(&self, id: &PatientId) -> Vec<u8> {
+        let authority = id.authority();
+        let plain = [authority.universal_id(), authority.kind(), id.id()].join("\0");
+        self.sealer.blind(&self.tenant, Purpose::Identity, plain.as_bytes())
+    }
+
+    pub(super) fn person_key(&self, person: PersonKey) -> Vec<u8> {
+        self.key(&[&person.0.to_be_bytes()])
+    }
+
+    pub(super) fn block_key(&self, block: u64, person: PersonKey) -> Vec<u8> {
+        self.key(&[&block.to_be_bytes(), &person.0.to_be_bytes()])
+    }
+
+    /// The row that keeps two identifiers apart, the same for both orders.
+    pub(super) fn apart_key(&self, a: &PatientId, b: &PatientId) -> Vec<u8> {
+        let mut both = [self.blind(a), self.blind(b)];
+        both.sort_unstable();
+        let length = u32::try_from(both[0].len()).unwrap_or(u32::MAX).to_be_bytes();
+        self.key(&[&length, &both[0], &both[1]])
+    }
+
+    pub(super) fn encode(&self, purpose: Purpose, value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+        let plain = serde_json::to_vec(value).map_err(|error| StoreError::Undone(std::sync::Arc::new(error)))?;
+        Ok(self.sealer.seal(&self.tenant, purpose, &plain))
+    }
+
+    pub(super) fn decode<T: DeserializeOwned>(&self, purpose: Purpose, bytes: &[u8]) -> Result<T, StoreError> {
+        const DAMAGED: StoreError = StoreError::Damaged("the identities");
+        let plain = self.sealer.open(&self.tenant, purpose, bytes).map_err(|_| DAMAGED)?;
+        serde_json::from_slice(&plain).map_err(|_| DAMAGED)
+    }
+
+    fn person(&self, key: PersonKey, bytes: &[u8]) -> Result<Person, StoreError> {
+        Ok(Person { key, records: self.decode(Purpose::Identity, bytes)? })
+    }
+
+    pub(super) fn find(&self, read: &Read, id: &PatientId) -> Result<Option<Person>, StoreError> {
+        let Some(key) = read.open_table(IDS)?.get(&self.id_key(id))?.map(|row| number(row.value())).transpose()? else {
+            return Ok(None);
+        };
+        self.load(read, PersonKey(key))
+    }
+
+    pub(super) fn load(&self, read: &Read, key: PersonKey) -> Result<Option<Person>, StoreError> {
+        let people = read.open_table(PEOPLE)?;
+        people.get(&self.person_key(key))?.map(|row| self.person(key, row.value())).transpose()
+    }
+
+    pub(super) fn people(
+        &self,
+        read: &Read,
+        after: Option<PersonKey>,
+        limit: usize,
+    ) -> Result<Vec<Person>, StoreError> {
+        let from = after.map_or_else(|| self.prefix.clone(), |after| self.person_key(after));
+        let to = self.person_key(PersonKey(u64::MAX));
+        let rows = read.open_table(PEOPLE)?;
+        rows.range(Bound::Excluded(&from), Bound::Included(&to))?
+            .take(limit)
+            .map(|row| {
+                let (key, value) = row?;
+                self.person(PersonKey(number(&key.value()[self.prefix.len()..])?), value.value())
+            })
+            .collect()
+    }
+}
+
+/// The block keys of all records of a person.
+pub(super) fn blocks_of(records: &[Record]) -> BTreeSet<u64> {
+    records.iter().flat_map(|record| block::keys(&Profile::of(&record.demographics))).collect()
+}
+
+pub(super) fn number(bytes: &[u8]) -> Result<u64, StoreError> {
+    bytes.try_into().map(u64::from_be_bytes).map_err(|_| StoreError::Damaged("the identities"))
+}
+
+/// The tables that most writes need, open.
+pub(super) struct Tables<'w> {
+    pub(super) codec: &'w Codec,
+    ids: Table<'w>,
+    people: Table<'w>,
+    pub(super) blocks: Table<'w>,
+}
+
+impl<'w> Tables<'w> {
+    pub(super) fn open(write: &'w Write<'_>, codec: &'w Codec) -> Result<Self, StoreError> {
+        Ok(Self {
+            codec,
+            ids: write.open_table(IDS)?,
+            people: write.open_table(PEOPLE)?,
+            blocks: write.open_table(BLOCKS)?,
+        })
+    }
+
+    pub(super) fn key_of(&self, id: &PatientId) -> Result<Option<PersonKey>, StoreError> {
+        let row = self.ids.get(&self.codec.id_key(id))?;
+        row.map(|row| number(row.value()).map(PersonKey)).transpose()
+    }
+
+    pub(super) fn load(&self, key: PersonKey) -> Result<Person, StoreError> {
+        let row = self.people.get(&self.codec.person_key(key))?;
+        row.map_or(Err(StoreError::Damaged("the identities")), |row| self.codec.person(key, row.value()))
+    }
+
+    pub(super) fn find(&self, id: &PatientId) -> Result<Option<Person>, StoreError> {
+        self.key_of(id)?.map(|key| self.load(key)).transpose()
+    }
+
+    /// Stores a person in place of what was stored of them, with every index row that follows; none before: new.
+    /// Rows that stay the same are not touched.
+    pub(super) fn store(&mut self, before: Option<&Person>, after: &Person) -> Result<(), StoreError> {
+        let old_records = before.map_or(&[][..], |person| &person.records);
+        let value = self.codec.encode(Purpose::Identity, &after.records)?;
+        self.people.insert(&self.codec.person_key(after.key), &value)?;
+        for held in after.held() {
+            let was_there = old_records.iter().flat_map(|record| &record.ids).any(|old| old.id == held.id);
+            if !was_there {
+                self.ids.insert(&self.codec.id_key(&held.id), &after.key.0.to_be_bytes())?;
+            }
+        }
+        let same_demographics = old_records.len() == after.records.len()
+            && old_records.iter().zip(&after.records).all(|(old, new)| old.demographics == new.demographics);
+        if same_demographics {
+            return Ok(());
+        }
+        let (old, new) = (blocks_of(old_records), blocks_of(&after.records));
+        for block in old.difference(&new) {
+            self.blocks.remove(&self.codec.block_key(*block, after.key))?;
+        }
+        for block in new.difference(&old) {
+            self.blocks.insert(&self.codec.block_key(*block, after.key), &[])?;
+        }
+        Ok(())
+    }
+
+    /// Removes a person whose records went to others. Their identifiers point there already.
+    pub(super) fn vanish(&mut self, person: &Person) -> Result<(), StoreError> {
+        self.people.remove(&self.codec.person_key(person.key))?;
+        for block in blocks_of(&person.records) {
+            self.blocks.remove(&self.codec.block_key(block, person.key))?;
+        }
+        Ok(())
+    }
+}
+
+/// The next number of a kind, from 1; never used twice.
+pub(super) fn next_number(write: &Write<'_>, codec: &Codec, kind: &[u8]) -> Result<u64, StoreError> {
+    let mut counters = write.open_table(COUNTERS)?;
+    let key = codec.key(&[kind]);
+    let next = counters.get(&key)?.map(|row| number(row.value())).transpose()?.unwrap_or(0) + 1;
+    counters.insert(&key, &next.to_be_bytes())?;
+    Ok(next)
+}
