@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod crash_audit;
 #[cfg(test)]
+mod crash_store;
+#[cfg(test)]
 mod iti_20;
 #[cfg(test)]
 mod tls_refusals;

@@ -92,7 +92,10 @@ pub(super) fn hand_over(write: &Write<'_>, codec: &Codec, from: PersonKey, to: P
     Ok(())
 }
 
-fn take_all(write: &Write<'_>, codec: &Codec, person: PersonKey) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+/// Key and value, owned.
+type Row = (Vec<u8>, Vec<u8>);
+
+fn take_all(write: &Write<'_>, codec: &Codec, person: PersonKey) -> Result<Vec<Row>, StoreError> {
     let mut rows = write.open_table(PARTNERS)?;
     let owned = |row: Result<(crate::storage::engine::Bytes<'_>, crate::storage::engine::Bytes<'_>), StoreError>| {
         row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec()))
