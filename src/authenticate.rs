@@ -1,13 +1,19 @@
 //! Who is asking, proved by certificate, signature and token.
 
+mod replay;
+mod soap;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
 
 use crate::directory::{Fingerprint, Partner};
-use crate::id::{Code, HomeCommunityId};
+use crate::id::{Code, HomeCommunityId, Timestamp};
 use crate::trust::NetworkName;
+
+pub use replay::{ReplayCache, Seen};
+pub use soap::{AuthenticationError, Checks, soap};
 
 /// What sort of party asks.
 #[derive(Clone, Debug)]
@@ -51,7 +57,8 @@ pub struct Caller {
     purposes: Vec<Code>,
     fingerprint: Option<Fingerprint>,
     address: SocketAddr,
-    signature_confirmation: Option<String>,
+    signature_confirmation: Option<Vec<u8>>,
+    replay: Option<([u8; 32], Timestamp)>,
 }
 
 /// What was verified about a caller, to make a `Caller` of.
@@ -74,16 +81,27 @@ pub(crate) struct Proof {
     /// Where the connection comes from.
     pub(crate) address: SocketAddr,
     /// Value of the message signature.
-    pub(crate) signature_confirmation: Option<String>,
+    pub(crate) signature_confirmation: Option<Vec<u8>>,
+    /// What names the message among copies, and when a copy would be refused for its age.
+    pub(crate) replay: Option<([u8; 32], Timestamp)>,
 }
 
 impl Caller {
     /// The caller of a proof. For this crate's authentication only: what is in the proof has been verified.
-    #[cfg_attr(not(test), expect(dead_code, reason = "made by authentication, which comes next"))]
     pub(crate) fn new(proof: Proof) -> Self {
-        let Proof { kind, network, home, organization, user, purposes, fingerprint, address, signature_confirmation } =
-            proof;
-        Self { kind, network, home, organization, user, purposes, fingerprint, address, signature_confirmation }
+        let Proof {
+            kind,
+            network,
+            home,
+            organization,
+            user,
+            purposes,
+            fingerprint,
+            address,
+            signature_confirmation,
+            replay,
+        } = proof;
+        Self { kind, network, home, organization, user, purposes, fingerprint, address, signature_confirmation, replay }
     }
 
     /// What sort of party it is.
@@ -135,7 +153,12 @@ impl Caller {
     }
 
     /// Value of the message signature, which the response repeats as `SignatureConfirmation`.
-    pub fn signature_confirmation(&self) -> Option<&str> {
+    pub fn signature_confirmation(&self) -> Option<&[u8]> {
         self.signature_confirmation.as_deref()
+    }
+
+    /// What names the message among copies, and when a copy would be refused for its age.
+    pub fn replay(&self) -> Option<([u8; 32], Timestamp)> {
+        self.replay
     }
 }

@@ -199,6 +199,7 @@ mod tests {
             fingerprint: None,
             address: ([127, 0, 0, 1], 1).into(),
             signature_confirmation: None,
+            replay: None,
         })
     }
 

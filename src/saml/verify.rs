@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::assertion::{self, Assertion, Confirmed, certificates, holder_key, once};
 use super::xspa::{AttributeError, Attributes};
-use crate::id::Timestamp;
+use crate::id::{HomeCommunityId, Timestamp};
 use crate::wssecurity::{HeaderError, Lifetime, RequestHeader, SecurityFault};
 use crate::xml::signature::{Claim, Identifiers, Policy, Profile, PublicKey, SignatureError, Verified};
 use crate::xml::{Element, ns};
@@ -277,6 +277,13 @@ impl VerifiedAssertion {
     pub fn expires(&self) -> Timestamp {
         self.expires
     }
+}
+
+/// The community that the assertion of a header claims to come from, unproved: it says under which partner's rules the
+/// header is to be verified, and nothing else.
+pub fn claimed_home(security: Element<'_>) -> Option<HomeCommunityId> {
+    let header = RequestHeader::read(security).ok()?;
+    Attributes::read(header.assertion).ok()?.home_community
 }
 
 /// Verifies `wsse:Security` of a request.

@@ -1,0 +1,179 @@
+//! Who sends a SOAP message: the certificate of the connection, the assertion in the header, and the directory must
+//! say the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls_pki_types::CertificateDer;
+use smol_str::SmolStr;
+
+use super::{Caller, CallerKind, Proof, ReplayCache, Seen, User};
+use crate::directory::{CallerError, Directory, Fingerprint, NetworkKind, Partner, Snapshot};
+use crate::id::{HomeCommunityId, Timestamp};
+use crate::saml::verify::{Expectations, SamlError, VerifiedAssertion, claimed_home, verify};
+use crate::soap::fault::Subcode;
+use crate::trust::{Peer, Trust, Usage};
+use crate::wssecurity::SecurityFault;
+use crate::xml::Element;
+use crate::xml::signature::Policy;
+
+/// What authentication looks at.
+pub struct Checks<'g> {
+    /// Whom we trust.
+    pub trust: &'g Trust,
+    /// Whom we know.
+    pub directory: &'g Directory,
+    /// What we have seen.
+    pub replay: &'g ReplayCache,
+    /// The names under which assertions are addressed to us.
+    pub audiences: &'g [String],
+    /// How far clocks may be apart.
+    pub skew: Duration,
+    /// The longest life of an assertion.
+    pub max_lifetime: Duration,
+}
+
+/// Why nobody we know sent a message.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum AuthenticationError {
+    /// No `wsse:Security`.
+    #[error("the message has no security header")]
+    NoSecurityHeader,
+    /// The assertion does not say which community asks.
+    #[error("the assertion names no home community")]
+    NoCommunity,
+    /// The community is not a partner's, or not of this certificate's network.
+    #[error(transparent)]
+    Unknown(#[from] CallerError),
+    /// The assertion or its signatures.
+    #[error(transparent)]
+    Assertion(#[from] SamlError),
+    /// A copy of a message that was accepted before.
+    #[error("the message was received before")]
+    Replayed,
+    /// Too many messages are remembered to tell whether this one is a copy.
+    #[error("too many messages at the moment; try again later")]
+    Overloaded,
+    /// No source of the configuration feeds in this way.
+    #[error("{0}")]
+    UnknownSource(&'static str),
+}
+
+impl AuthenticationError {
+    /// The fault's subcode (WS-Security 1.1, 12); none where it is not the sender's fault. No `_` arm: whoever adds a
+    /// reason picks its code.
+    pub fn subcode(&self) -> Option<Subcode> {
+        Some(match self {
+            Self::NoSecurityHeader => Subcode::InvalidSecurity,
+            Self::NoCommunity => Subcode::InvalidSecurityToken,
+            Self::Unknown(_) | Self::UnknownSource(_) => Subcode::FailedAuthentication,
+            Self::Replayed => Subcode::MessageExpired,
+            Self::Overloaded => return None,
+            Self::Assertion(error) => match error.fault() {
+                SecurityFault::UnsupportedSecurityToken => Subcode::UnsupportedSecurityToken,
+                SecurityFault::UnsupportedAlgorithm => Subcode::UnsupportedAlgorithm,
+                SecurityFault::InvalidSecurity => Subcode::InvalidSecurity,
+                SecurityFault::InvalidSecurityToken => Subcode::InvalidSecurityToken,
+                SecurityFault::FailedAuthentication => Subcode::FailedAuthentication,
+                SecurityFault::FailedCheck => Subcode::FailedCheck,
+                SecurityFault::SecurityTokenUnavailable => Subcode::SecurityTokenUnavailable,
+                SecurityFault::MessageExpired => Subcode::MessageExpired,
+            },
+        })
+    }
+}
+
+/// Proves who sent a message.
+///
+/// The community that the assertion claims picks the partner's rules before anything is proved; in the end the proved
+/// community must lead to the same partner, so a claim can only make the rules stricter for whoever lies.
+pub fn soap(
+    checks: &Checks<'_>,
+    peer: &Peer,
+    security: Option<Element<'_>>,
+    now: Timestamp,
+) -> Result<Caller, AuthenticationError> {
+    let security = security.ok_or(AuthenticationError::NoSecurityHeader)?;
+    let claimed = claimed_home(security).ok_or(AuthenticationError::NoCommunity)?;
+    let directory = checks.directory.snapshot();
+    let partner = candidate(&directory, &claimed, peer)?;
+    let assertion = verify_for(checks, &partner, peer, security, now)?;
+    let home = assertion.attributes().home_community.clone().ok_or(AuthenticationError::NoCommunity)?;
+    let proved = directory.caller(&home, peer.networks(), &fingerprint(assertion.signer()))?;
+    if proved.key != partner.key {
+        return Err(CallerError::UnknownCommunity.into());
+    }
+    match checks.replay.note(&assertion.replay_key(), assertion.expires(), now) {
+        Seen::New => Ok(caller(partner, home, peer, &assertion)),
+        Seen::Before => Err(AuthenticationError::Replayed),
+        Seen::Full => Err(AuthenticationError::Overloaded),
+    }
+}
+
+/// The partner whose rules apply to a message that claims to come from a community.
+fn candidate(
+    directory: &Snapshot,
+    claimed: &HomeCommunityId,
+    peer: &Peer,
+) -> Result<Arc<Partner>, AuthenticationError> {
+    let same_network = |partner: &&Arc<Partner>| peer.networks().contains(&partner.network);
+    match directory.of_community(claimed).map(|(partner, _)| partner).find(same_network) {
+        Some(partner) => Ok(partner.clone()),
+        None => {
+            let leaf = peer.certificates().first().map(fingerprint).unwrap_or(Fingerprint([0; 32]));
+            Ok(directory.caller(claimed, peer.networks(), &leaf)?)
+        }
+    }
+}
+
+fn verify_for(
+    checks: &Checks<'_>,
+    partner: &Partner,
+    peer: &Peer,
+    security: Element<'_>,
+    now: Timestamp,
+) -> Result<VerifiedAssertion, SamlError> {
+    let trusted = |chain: &[CertificateDer<'static>], at: Timestamp| {
+        let (leaf, above) = chain.split_first().ok_or("no certificate")?;
+        let verdict = checks.trust.verify_chain(&partner.network, leaf, above, Usage::Signing, at);
+        verdict.map_err(|error| error.to_string())
+    };
+    let mut expectations = Expectations::new(now, checks.audiences, &trusted);
+    expectations.skew = checks.skew;
+    expectations.max_lifetime = checks.max_lifetime;
+    expectations.allow_missing_audience = partner.quirks.accept_missing_audience;
+    expectations.bearer = partner.quirks.accept_bearer;
+    expectations.policy = Policy { sha1: partner.quirks.accepts_sha1(now), short_rsa: false };
+    // T-GOVDTRM-ACP comes together with T-GOVDTRM-SSD; the policy checks each purpose.
+    expectations.strict_single_values = partner.kind != NetworkKind::Tefca;
+    expectations.candidates = peer.certificates();
+    verify(security, &expectations)
+}
+
+fn caller(partner: Arc<Partner>, home: HomeCommunityId, peer: &Peer, assertion: &VerifiedAssertion) -> Caller {
+    let attributes = assertion.attributes();
+    Caller::new(Proof {
+        network: partner.network.clone(),
+        kind: CallerKind::Partner(partner),
+        home: Some(home),
+        organization: attributes.organization().map(SmolStr::from),
+        user: Some(User {
+            name_id: assertion.name_id().into(),
+            issuer: assertion.issuer().into(),
+            subject_id: attributes.subject_id.as_deref().map(SmolStr::from),
+            roles: attributes.roles.clone(),
+        }),
+        purposes: attributes.purposes.clone(),
+        fingerprint: Some(fingerprint(assertion.signer())),
+        address: peer.address(),
+        signature_confirmation: assertion.message_signature().map(<[u8]>::to_vec),
+        replay: Some((assertion.replay_key(), assertion.expires())),
+    })
+}
+
+fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest.as_ref());
+    Fingerprint(bytes)
+}
