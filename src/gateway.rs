@@ -1,1 +1,157 @@
-//! What every handler may use.
+//! What every handler may use: one value, built once by `app`, shared by every exchange.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol_str::SmolStr;
+
+use crate::atna::Audit;
+use crate::authenticate::{Checks, ReplayCache};
+use crate::directory::Directory;
+use crate::id::{AssigningAuthority, Clock, Domains, HomeCommunityId, RepositoryId, Tenant};
+use crate::policy::Policy;
+use crate::routing::call::SoapClient;
+use crate::storage::files::Files;
+use crate::storage::traces::Traces;
+use crate::trust::Trust;
+
+/// A gateway: what it is, what it keeps, whom it knows.
+pub struct Gateway {
+    /// The community that it speaks for.
+    pub community: Community,
+    /// Whose data everything here is.
+    pub tenant: Tenant,
+    /// The time.
+    pub clock: Clock,
+    /// Certificates that we trust, by network.
+    pub trust: Arc<Trust>,
+    /// The partners.
+    pub directory: Directory,
+    /// Who may ask for what.
+    pub policy: Policy,
+    /// Patient identifier domains known here.
+    pub domains: Domains,
+    /// Systems that feed patients over MLLP.
+    pub sources: Vec<FeedSource>,
+    /// Document bytes.
+    pub files: Files,
+    /// What happened in past exchanges.
+    pub traces: Traces,
+    /// The audit trail.
+    pub audit: Audit,
+    /// Assertions seen before.
+    pub replay: ReplayCache,
+    /// The names under which assertions are addressed to us.
+    pub audiences: Vec<String>,
+    /// Calls to partners.
+    pub outgoing: SoapClient,
+    /// What messages may cost, and how long things may take.
+    pub limits: Limits,
+}
+
+impl Gateway {
+    /// What authentication looks at.
+    pub fn checks(&self) -> Checks<'_> {
+        Checks {
+            trust: &self.trust,
+            directory: &self.directory,
+            replay: &self.replay,
+            audiences: &self.audiences,
+            skew: self.limits.skew,
+            max_lifetime: self.limits.assertion_lifetime,
+        }
+    }
+}
+
+/// The community that a gateway speaks for, with the communities behind it.
+#[derive(Clone, Debug)]
+pub struct Community {
+    /// A name for people.
+    pub name: SmolStr,
+    /// Its home community id.
+    pub home: HomeCommunityId,
+    /// Its document repository.
+    pub repository: RepositoryId,
+    /// The URL under which partners reach it, without a slash at the end.
+    pub public_url: SmolStr,
+    /// Communities that it answers for, when it is a hub.
+    pub members: Vec<Member>,
+}
+
+/// A community behind a hub.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// A name for people.
+    pub name: SmolStr,
+    /// Its home community id.
+    pub home: HomeCommunityId,
+    /// Its document repository.
+    pub repository: RepositoryId,
+    /// The domains whose patients are its own.
+    pub authorities: Vec<AssigningAuthority>,
+}
+
+impl Community {
+    /// Whether the gateway answers for a community.
+    pub fn serves(&self, home: &HomeCommunityId) -> bool {
+        self.home == *home || self.members.iter().any(|member| member.home == *home)
+    }
+
+    /// The community that a patient identifier domain belongs to: a member's, else our own.
+    pub fn home_of(&self, authority: &AssigningAuthority) -> &HomeCommunityId {
+        self.member_of(authority).map_or(&self.home, |member| &member.home)
+    }
+
+    /// The repository that keeps the documents of a domain's patients.
+    pub fn repository_of(&self, authority: &AssigningAuthority) -> &RepositoryId {
+        self.member_of(authority).map_or(&self.repository, |member| &member.repository)
+    }
+
+    /// The community that a repository of ours belongs to.
+    pub fn home_of_repository(&self, repository: &RepositoryId) -> Option<&HomeCommunityId> {
+        if self.repository == *repository {
+            return Some(&self.home);
+        }
+        self.members.iter().find(|member| member.repository == *repository).map(|member| &member.home)
+    }
+
+    fn member_of(&self, authority: &AssigningAuthority) -> Option<&Member> {
+        self.members.iter().find(|member| member.authorities.contains(authority))
+    }
+}
+
+/// A system that feeds patients, and the domains that it alone may feed (ITI TF-2: 3.8.4.1.3).
+#[derive(Clone, Debug)]
+pub struct FeedSource {
+    /// A name for people.
+    pub name: SmolStr,
+    /// MSH-3; empty for any.
+    pub application: SmolStr,
+    /// MSH-4; empty for any.
+    pub facility: SmolStr,
+    /// Domains that it may feed.
+    pub authorities: Vec<AssigningAuthority>,
+    /// SHA-256 of its certificate in hexadecimal; none where it comes without TLS or any trusted one will do.
+    pub fingerprint: Option<SmolStr>,
+    /// Addresses it may come from; empty for any.
+    pub addresses: Vec<std::net::IpAddr>,
+    /// The domain of identifiers that it sends without one.
+    pub default_authority: Option<AssigningAuthority>,
+}
+
+/// What messages may cost, and how long things may take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// XML documents.
+    pub xml: crate::xml::Limits,
+    /// One document that is provided or retrieved, in bytes.
+    pub document: u64,
+    /// All attachments of one message, in bytes.
+    pub message: u64,
+    /// How far a partner's clock may be off.
+    pub skew: Duration,
+    /// The longest lifetime of an assertion or a timestamp.
+    pub assertion_lifetime: Duration,
+    /// How long a user waits for all partners together.
+    pub fan_out: Duration,
+}
