@@ -1,5 +1,7 @@
 //! A submission: one submission set with everything that belongs to it (ITI TF-3: 4.1.4, 4.2.1.4). All or nothing.
 
+mod update;
+
 use std::collections::{HashMap, HashSet};
 
 use super::association::{Association, AssociationKind, Membership};
@@ -121,6 +123,9 @@ impl Submission {
         self.check_membership(problems);
         for association in &self.associations {
             self.check_association(association, problems);
+        }
+        if problems.rules == Rules::Update {
+            update::check(self, problems);
         }
     }
 
