@@ -30,8 +30,7 @@ pub enum DecodeError {
     Identifier {
         /// Local name of the element.
         element: &'static str,
-        /// What is wrong with it.
-        #[source]
+        /// What is wrong with it; part of the text, because partners read it.
         cause: crate::id::IdError,
     },
 }

@@ -57,7 +57,8 @@ pub fn stamped(mut response: Response, own: &HomeCommunityId) -> Response {
 }
 
 /// What an Initiating Gateway makes of a community's answer: objects without a home get the one that was asked, and
-/// an error says how many did, because a consumer could not retrieve them otherwise.
+/// an error says how many did, because a consumer could not retrieve them otherwise. A document without a repository
+/// gets the community's OID as one.
 pub fn completed(mut response: Response, asked: &HomeCommunityId) -> Response {
     let mut without = 0_usize;
     for object in response.objects.iter_mut().filter(|object| object.home().is_none()) {
@@ -66,6 +67,14 @@ pub fn completed(mut response: Response, asked: &HomeCommunityId) -> Response {
             without += 1;
         }
         object.set_home(asked.clone());
+    }
+    for object in &mut response.objects {
+        // Some live gateways name no repository; they are their community's only one (seen in US exchanges).
+        if let Object::Document(entry) = object
+            && entry.repository.is_none()
+        {
+            entry.repository = entry.home.as_ref().map(|home| home.oid().clone().into());
+        }
     }
     if without > 0 {
         let text = format!("the community did not include its id in {without} elements");
@@ -142,5 +151,7 @@ mod tests {
         let answer = completed(Response::of(vec![entry()]), &asked);
         assert_eq!(answer.objects[0].home(), Some(&asked));
         assert_eq!(answer.errors[0].code, ErrorCode::XdsMissingHomeCommunityId);
+        let Object::Document(entry) = &answer.objects[0] else { panic!() };
+        assert_eq!(entry.repository.as_ref().map(|id| id.as_str()), Some("2.999.2"));
     }
 }

@@ -22,8 +22,7 @@ pub enum Refusal {
     /// Not the message it should be.
     #[error("the submission cannot be read: {cause}")]
     Malformed {
-        /// What is wrong with it.
-        #[source]
+        /// What is wrong with it; part of the text, because partners read it.
         cause: DecodeError,
         /// The code for it.
         code: ErrorCode,
