@@ -2,3 +2,6 @@
 
 pub mod demographics_v2;
 pub mod feed_v2;
+pub mod notify_v2;
+pub mod query_v2;
+pub mod question;

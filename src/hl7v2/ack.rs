@@ -132,6 +132,16 @@ impl Location {
         self.at(3, number)
     }
 
+    /// The segment's name.
+    pub fn segment(&self) -> &str {
+        &self.segment
+    }
+
+    /// Sequence, field, repetition, component and subcomponent, as far as they are told.
+    pub fn numbers(&self) -> &[usize] {
+        &self.numbers
+    }
+
     fn at(mut self, depth: usize, number: usize) -> Self {
         self.numbers.resize(depth, 1);
         self.numbers.push(number);
@@ -257,6 +267,23 @@ impl Ack {
     }
 }
 
+/// Each place that the ERR segments of an answer name (ERR-2, repeated or not), and ERR-3.1.
+pub fn told_places(message: &Message) -> Vec<(Location, SmolStr)> {
+    let mut places = Vec::new();
+    for err in message.segments_named("ERR") {
+        let code = SmolStr::from(err.field(3).text().trim());
+        for place in err.field(2).repetitions() {
+            let number = |component| place.component(component).text().trim().parse::<usize>().ok();
+            let segment = place.component(1).text();
+            let numbers: Vec<usize> = (2..=6).map_while(number).collect();
+            if !segment.trim().is_empty() && !numbers.is_empty() {
+                places.push((Location { segment: segment.trim().into(), numbers }, code.clone()));
+            }
+        }
+    }
+    places
+}
+
 /// Where an unsupported message type is told.
 pub fn message_type() -> Location {
     Location::of("MSH").field(9)
@@ -265,8 +292,13 @@ pub fn message_type() -> Location {
 /// MSH of an answer: the names of the request turned around, its version and processing id kept. `answer` and
 /// `structure` are MSH-9.1 and 9.3; the event is that of the request.
 pub fn write_answer_header(builder: &mut Builder, request: &Header, us: &Answering, answer: &str, structure: &str) {
-    let or = |told: &Hd, ours: &Hd| if told.is_empty() { ours.composite() } else { told.composite() };
     let structure = if request.event.is_empty() { "" } else { structure };
+    write_header_of(builder, request, us, &[answer, &request.event, structure], true);
+}
+
+/// The same with an event of its own, for answers whose other segments may need a character set (`ascii` is false).
+pub fn write_header_of(builder: &mut Builder, request: &Header, us: &Answering, message_type: &[&str; 3], ascii: bool) {
+    let or = |told: &Hd, ours: &Hd| if told.is_empty() { ours.composite() } else { told.composite() };
     let processing_id = if request.processing_id.is_empty() { "P" } else { &request.processing_id };
     let version = if request.version.is_empty() { "2.5" } else { &request.version };
     let needs_charset = [&request.control_id, &request.sending_application.namespace]
@@ -280,9 +312,9 @@ pub fn write_answer_header(builder: &mut Builder, request: &Header, us: &Answeri
     msh.composite(5, &request.sending_application.composite());
     msh.composite(6, &request.sending_facility.composite());
     msh.text(7, &us.now.to_hl7());
-    msh.composite(9, &Composite::new(&[answer, &request.event, structure]));
+    msh.composite(9, &Composite::new(message_type));
     msh.text(10, &us.control_id).text(11, processing_id).text(12, version);
-    if needs_charset {
+    if needs_charset || !ascii {
         msh.text(18, "UNICODE UTF-8");
     }
     msh.end();

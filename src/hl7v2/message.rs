@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use super::charset::Charset;
 use super::datatypes::Hd;
-use super::segment::{Field, Segment};
+use super::segment::{Builder, Composite, Field, Segment};
 
 /// What a message may cost.
 #[derive(Clone, Copy, Debug)]
@@ -312,6 +312,28 @@ impl Header {
             processing_id: text(11, 1).trim().into(),
             version: text(12, 1).trim().into(),
         }
+    }
+
+    /// Writes MSH of a message of ours. `ascii` is whether the segments behind it are; `profile` is MSH-21.1, with
+    /// IHE as its namespace.
+    pub fn write(&self, out: &mut Builder, ascii: bool, profile: Option<&str>) {
+        let names = [&self.sending_application, &self.sending_facility];
+        let names = names.into_iter().chain([&self.receiving_application, &self.receiving_facility]);
+        let ascii = ascii && names.clone().all(|name| name.namespace.is_ascii());
+        let mut msh = out.segment("MSH");
+        for (index, name) in names.enumerate() {
+            msh.composite(index + 3, &name.composite());
+        }
+        msh.text(7, &self.sent);
+        msh.composite(9, &Composite::new(&[&self.message_type, &self.event, &self.structure]));
+        msh.text(10, &self.control_id).text(11, &self.processing_id).text(12, &self.version);
+        if !ascii {
+            msh.text(18, "UNICODE UTF-8");
+        }
+        if let Some(profile) = profile {
+            msh.composite(21, &Composite::new(&[profile, "IHE"]));
+        }
+        msh.end();
     }
 
     /// What can be made out of the header of bytes that are no message, so that even they get an answer.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::message::{Message, Span};
+use super::message::{Delimiters, Message, Span};
 
 /// A segment of a message. Copying it copies a reference.
 #[derive(Clone, Copy)]
@@ -26,6 +26,22 @@ impl<'m> Segment<'m> {
     /// How many fields it has, empty ones counted.
     pub fn len(&self) -> usize {
         self.span.count as usize
+    }
+
+    /// The whole segment in the standard delimiters: character for character as it came, if it came in those.
+    pub fn standard(&self) -> String {
+        let mut out = self.name().to_owned();
+        let as_it_is = self.message.delimiters() == Delimiters::STANDARD;
+        for number in 1..=self.len() {
+            let field = self.field(number);
+            out.push('|');
+            if as_it_is {
+                out.push_str(field.raw());
+            } else {
+                out.push_str(&join(field.repetitions().map(|repetition| repetition.composite().encode()), '~'));
+            }
+        }
+        out
     }
 
     /// Whether it is nothing but its name.
@@ -298,6 +314,17 @@ impl Builder {
         }
         let next = if name == "MSH" { 3 } else { 1 };
         SegmentBuilder { builder: self, next, pending: 0 }
+    }
+
+    /// A segment copied from a message, as `Segment::standard` gives it.
+    pub fn copy(&mut self, segment: &str) {
+        self.out.push_str(segment);
+        self.out.push('\r');
+    }
+
+    /// Everything that another builder has.
+    pub fn append(&mut self, other: &Self) {
+        self.out.push_str(&other.out);
     }
 
     /// The message in UTF-8.
