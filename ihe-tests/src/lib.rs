@@ -1,5 +1,7 @@
 //! What the integration tests share: gateways started in-process, test certificates, peers found on the machine.
 
+pub mod load;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,0 +1,203 @@
+//! What partners send: signed SOAP requests and HL7 v2 feeds.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use causeway::hl7v3::datatype::Ii;
+use causeway::hl7v3::wrapper::{Device, Wrapper};
+use causeway::id::{
+    AssigningAuthority, Clock, Code, DocumentUniqueId, HomeCommunityId, PatientId, RepositoryId, Timestamp,
+};
+use causeway::metadata::coding::Availability;
+use causeway::metadata::query::{FindDocuments, Query};
+use causeway::saml::issue::{AUTHENTICATED_BY_X509, AssertionRequest, Confirmation, Name, Token, X509_SUBJECT_NAME};
+use causeway::saml::xspa::{Attributes, NHIN_PURPOSE, Quirks, SNOMED};
+use causeway::soap::{addressing::Addressing, envelope, mtom};
+use causeway::xcpd::discovery;
+use causeway::xds::retrieve::DocumentId;
+use causeway::xml::signature::SigningKey;
+use causeway::{xca, xds};
+
+use super::prepared::Prepared;
+use super::{Failure, people};
+
+/// The gateway under test.
+pub const GATEWAY_HOME: &str = "urn:oid:2.999.30";
+/// Its repository.
+pub const REPOSITORY: &str = "2.999.30.9";
+/// The partner that asks it.
+pub const PARTNER_HOME: &str = "urn:oid:2.999.40";
+/// That partner's domain of patients.
+const PARTNER_DOMAIN: &str = "2.999.40.1";
+/// Longer than any benchmark, shorter than what gateways accept.
+const LIFETIME: Duration = Duration::from_secs(1800);
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Discovery of a patient by name, gender, birth, address, telephone and the partner's identifier.
+    Discovery,
+    /// The documents of a patient.
+    Query,
+    /// One document.
+    Retrieve,
+}
+
+/// Makes signed messages for one address, with one assertion.
+pub struct Maker {
+    key: SigningKey,
+    token: Token,
+    url: String,
+    now: Timestamp,
+}
+
+impl Maker {
+    /// Signs the assertion.
+    pub fn new(key: SigningKey, url: &str) -> Result<Self, Failure> {
+        let now = Clock::system().now();
+        let request = AssertionRequest {
+            issuer: Name { value: "CN=asker".into(), format: X509_SUBJECT_NAME },
+            subject: Name { value: "CN=Ada Example".into(), format: X509_SUBJECT_NAME },
+            attributes: Attributes {
+                subject_id: Some("Ada Example".into()),
+                organizations: vec!["Asking Community".into()],
+                organization_ids: vec!["urn:oid:2.999.40".into()],
+                home_community: Some(PARTNER_HOME.parse()?),
+                roles: vec![Code::new("224608005", SNOMED, "Administrative healthcare staff")],
+                purposes: vec![Code::new("TREATMENT", NHIN_PURPOSE, "Treatment")],
+                npi: Some("1234567893".into()),
+                ..Attributes::default()
+            },
+            audience: Some(url.to_owned()),
+            lifetime: LIFETIME,
+            confirmation: Confirmation::HolderOfKey,
+            authentication: AUTHENTICATED_BY_X509,
+            quirks: Quirks::default(),
+        };
+        let token = Token::issue(&request, now, &key)?;
+        Ok(Self { key, token, url: url.to_owned(), now })
+    }
+
+    /// Signs a message.
+    pub fn message(&self, kind: Kind, number: u64) -> Result<Prepared, Failure> {
+        let (action, body) = match kind {
+            Kind::Discovery => (discovery::ACTION, self.discovery(number)?),
+            Kind::Query => ("urn:ihe:iti:2007:CrossGatewayQuery", query(number)?),
+            Kind::Retrieve => ("urn:ihe:iti:2007:CrossGatewayRetrieve", retrieve(number)?),
+        };
+        let security = self.token.header(self.now, LIFETIME, &self.key)?;
+        let envelope = envelope::write(&Addressing::request(action, &self.url), &security.markup, &body);
+        Ok(match kind {
+            Kind::Discovery | Kind::Query => Prepared {
+                content_type: format!("application/soap+xml; charset=UTF-8; action=\"{action}\""),
+                body: Bytes::from(envelope),
+            },
+            Kind::Retrieve => {
+                let (content_type, body) = mtom::write_all(Some(action), &envelope, &[]);
+                Prepared { content_type, body }
+            }
+        })
+    }
+
+    fn discovery(&self, number: u64) -> Result<String, Failure> {
+        let (us, them) = (gateway(PARTNER_HOME)?, gateway(GATEWAY_HOME)?);
+        let wrapper = Wrapper::new(Ii::new(PARTNER_DOMAIN, &format!("M{number}")), self.now, us, them);
+        let own = PatientId::new(&format!("A{number}"), AssigningAuthority::new(PARTNER_DOMAIN, "ISO")?)?;
+        let parameters = discovery::Parameters {
+            demographics: people::demographics(number),
+            ids: vec![own],
+            tells_birth: true,
+            ..discovery::Parameters::default()
+        };
+        Ok(discovery::Request::new(wrapper, Ii::new(PARTNER_DOMAIN, &format!("Q{number}")), parameters).encode())
+    }
+}
+
+fn gateway(home: &str) -> Result<Device, Failure> {
+    Ok(Device::gateway(&home.parse::<HomeCommunityId>()?))
+}
+
+fn query(number: u64) -> Result<String, Failure> {
+    let find = FindDocuments {
+        patients: vec![people::patient_id(number)?],
+        statuses: vec![Availability::Approved],
+        ..FindDocuments::default()
+    };
+    let request = xca::query::Request {
+        home: Some(GATEWAY_HOME.parse()?),
+        ..xds::stored_query::Request::new(Query::FindDocuments(find))
+    };
+    Ok(request.encode())
+}
+
+fn retrieve(number: u64) -> Result<String, Failure> {
+    let document = DocumentId {
+        home: Some(GATEWAY_HOME.parse()?),
+        repository: RepositoryId::new(REPOSITORY)?,
+        document: DocumentUniqueId::new(&document_id(number))?,
+    };
+    Ok(xca::retrieve::Request { documents: vec![document] }.encode())
+}
+
+/// The unique id of a document.
+pub fn document_id(number: u64) -> String {
+    format!("2.999.30.8.{number}")
+}
+
+/// Signs messages with numbers from `first` on (modulo `modulus`, if there is one), on two threads.
+pub fn prepare(maker: &Maker, kind: Kind, first: u64, count: u64, modulus: u64) -> Result<Vec<Prepared>, Failure> {
+    let number = |at: u64| if modulus == 0 { first + at } else { first + at % modulus };
+    let part = |from: u64, to: u64| (from..to).map(|at| maker.message(kind, number(at))).collect::<Result<Vec<_>, _>>();
+    std::thread::scope(|scope| {
+        let second = scope.spawn(move || part(count / 2, count));
+        let mut messages = part(0, count / 2)?;
+        messages.extend(second.join().map_err(|_| "a thread panicked")??);
+        Ok(messages)
+    })
+}
+
+/// The registration of a new patient (ITI-8, A04).
+pub fn registration(number: u64, now: &str) -> String {
+    use std::fmt::Write as _;
+    let person = people::demographics(number);
+    let mut text = String::with_capacity(512);
+    let _ = write!(
+        text,
+        "MSH|^~\\&|ADT|LOAD|CAUSEWAY|GATEWAY|{now}||ADT^A04^ADT_A01|B{number}|P|2.3.1\rEVN|A04|{now}\rPID|||P{number}^^^{}&{}&ISO||",
+        people::NAMESPACE,
+        people::DOMAIN,
+    );
+    if let Some(name) = person.names.first() {
+        let _ = write!(text, "{}^{}", name.family, name.given.join("^"));
+    }
+    let birth = person.birth.as_ref().map_or("", |birth| birth.as_str());
+    let _ = write!(text, "||{birth}|{}|||", person.gender.map_or("U", causeway::id::Gender::v2));
+    if let Some(address) = person.addresses.first() {
+        let _ = write!(
+            text,
+            "{}^^{}^{}^{}^{}",
+            address.lines.join(" "),
+            address.city,
+            address.state,
+            address.postal_code,
+            address.country
+        );
+    }
+    let phone = person.telecoms.first().map_or("", |telecom| &telecom.value);
+    let ssn = people::social_security_number(number).unwrap_or_default();
+    let _ = write!(text, "||{phone}||||||{ssn}\rPV1||O\r");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_is_one_that_the_gateway_reads() {
+        let text = registration(3, "20260101120000");
+        let message =
+            causeway::hl7v2::message::Message::parse(text.as_bytes(), &causeway::hl7v2::Limits::default()).unwrap();
+        assert!(text.contains("|ADT^A04^ADT_A01|B3|") && text.lines().count() == 1, "{message:?}");
+    }
+}
