@@ -46,3 +46,7 @@ pub const SAML2: &str = "urn:oasis:names:tc:SAML:2.0:assertion";
 pub const XS: &str = "http://www.w3.org/2001/XMLSchema";
 /// XML Schema instance.
 pub const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
+/// FHIR.
+pub const FHIR: &str = "http://hl7.org/fhir";
+/// XHTML, for the narrative of FHIR resources.
+pub const XHTML: &str = "http://www.w3.org/1999/xhtml";
