@@ -6,5 +6,5 @@ pub mod parse;
 pub mod signature;
 pub mod write;
 
-pub use parse::{Element, Limits, Tree, XmlError, decode_text, parse};
+pub use parse::{Content, Element, Limits, Tree, XmlError, decode_text, parse};
 pub use write::Writer;

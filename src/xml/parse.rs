@@ -120,6 +120,15 @@ pub struct Element<'d> {
     node: NodeId,
 }
 
+/// A piece of mixed content.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'d> {
+    /// A child element.
+    Element(Element<'d>),
+    /// Text; neighbouring pieces belong together.
+    Text(&'d str),
+}
+
 impl PartialEq for Element<'_> {
     /// The very same element of the same tree.
     fn eq(&self, other: &Self) -> bool {
@@ -194,6 +203,17 @@ impl<'d> Element<'d> {
             .children_iter(self.node)
             .filter(|&node| document.element(node).is_some())
             .map(move |node| Element { document, node })
+    }
+
+    /// The child elements and the text between them, in order, for mixed content. Comments and processing instructions
+    /// are left out; CDATA is text.
+    pub fn contents(&self) -> impl Iterator<Item = Content<'d>> + use<'d> {
+        let document = self.document;
+        document.children_iter(self.node).filter_map(move |node| match document.node_kind(node)? {
+            NodeKind::Element(_) => Some(Content::Element(Element { document, node })),
+            NodeKind::Text(text) | NodeKind::CData(text) => Some(Content::Text(text)),
+            _ => None,
+        })
     }
 
     /// The child elements of that name.
@@ -370,6 +390,17 @@ mod tests {
             Ok(_) => panic!("accepted: {text}"),
             Err(error) => error,
         }
+    }
+
+    #[test]
+    fn mixed_content_keeps_its_order() {
+        let tree =
+            parse("<a>one<b/><!-- no --><![CDATA[two]]><?no pi?><c>in</c>&amp;</a>", &Limits::default()).unwrap();
+        let contents = tree.root().unwrap().contents().map(|content| match content {
+            Content::Element(element) => format!("<{}>", element.local_name()),
+            Content::Text(text) => text.to_owned(),
+        });
+        assert_eq!(contents.collect::<Vec<_>>(), ["one", "<b>", "two", "<c>", "&"]);
     }
 
     #[test]
