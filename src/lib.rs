@@ -24,7 +24,7 @@
 //! | layer | modules | may use |
 //! |---|---|---|
 //! | 0 words | [`id`] | small crates |
-//! | 1 wire | [`xml`] [`soap`] [`wssecurity`] [`saml`] [`hl7v2`] [`hl7v3`] [`ebxml`] [`metadata`] | 0; no runtime, no clock, no store, no socket |
+//! | 1 wire | [`xml`] [`soap`] [`wssecurity`] [`saml`] [`hl7v2`] [`hl7v3`] [`ebxml`] [`metadata`] [`cda`] | 0; no runtime, no clock, no store, no socket |
 //! | 2 state and rules | [`trust`] [`mpi`] [`storage`] [`directory`] [`authenticate`] [`policy`] [`routing`] [`atna`] | 0, 1, and what stands before it in this list |
 //! | 3 the road | [`gateway`] [`pipeline`] | 0 to 2 |
 //! | 4 profiles | [`xds`] [`xca`] [`xcpd`] [`pix`] [`fhir`] | 0 to 3, and each other's transactions |
@@ -38,6 +38,7 @@
 pub mod app;
 pub mod atna;
 pub mod authenticate;
+pub mod cda;
 pub mod cli;
 pub mod config;
 pub mod directory;
@@ -74,7 +75,7 @@ mod layers {
     use std::path::{Path, PathBuf};
 
     /// Every module of the crate's root with its layer; within layer 2 the order is the order of use.
-    const LAYERS: [(&str, u8); 30] = [
+    const LAYERS: [(&str, u8); 31] = [
         ("id", 0),
         ("xml", 10),
         ("soap", 10),
@@ -84,6 +85,7 @@ mod layers {
         ("hl7v3", 10),
         ("ebxml", 10),
         ("metadata", 10),
+        ("cda", 10),
         ("trust", 20),
         ("mpi", 21),
         ("storage", 22),
