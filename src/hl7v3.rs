@@ -64,7 +64,7 @@ pub fn fragment(element: Element<'_>) -> Option<String> {
         .filter_map(|one| one.attribute_ns(ns::XSI, "type"))
         .filter_map(|name| name.trim().split_once(':').map(|(prefix, _)| prefix))
         .collect();
-    String::from_utf8(element.canonical(None, &prefixes).ok()?).ok()
+    String::from_utf8(element.canonical(None, &prefixes)).ok()
 }
 
 /// Opens a message: its root element with the default namespace, which most partners can read.

@@ -139,7 +139,7 @@ fn add_repeated(object: &mut Map<String, Value>, name: &str, value: Value, extra
 fn read_value(element: Element<'_>, known: &Known) -> Result<(Value, Option<Value>), FhirXmlError> {
     match known.kind {
         "x" => {
-            let canonical = element.canonical(None, &[])?;
+            let canonical = element.canonical(None, &[]);
             Ok((String::from_utf8_lossy(&canonical).into_owned().into(), None))
         }
         "@" => {
@@ -287,7 +287,7 @@ fn write_narrative(writer: &mut Writer, value: &Value) -> Result<(), FhirXmlErro
     if !root.is(ns::XHTML, "div") {
         return Err(FhirXmlError::Value("div".into()));
     }
-    let canonical = root.canonical(None, &[])?;
+    let canonical = root.canonical(None, &[]);
     writer.fragment(&String::from_utf8_lossy(&canonical));
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use bergshamra_c14n::{C14nMode, canonicalize_doc};
-use bergshamra_xml::NodeSet;
 use uppsala::{Document, NodeId, NodeKind};
+
+use super::c14n::Exclusive;
 
 /// What a document may cost.
 #[derive(Clone, Copy, Debug)]
@@ -116,8 +116,8 @@ impl<'t> Tree<'t> {
 /// An element of a parsed document. Copying it copies a reference.
 #[derive(Clone, Copy)]
 pub struct Element<'d> {
-    document: &'d Document<'d>,
-    node: NodeId,
+    pub(super) document: &'d Document<'d>,
+    pub(super) node: NodeId,
 }
 
 /// A piece of mixed content.
@@ -318,20 +318,14 @@ impl<'d> Element<'d> {
     }
 
     /// Exclusive canonical form without comments (W3C exc-c14n), of this element or of it without one descendant.
-    pub fn canonical(&self, without: Option<Element<'d>>, inclusive_prefixes: &[&str]) -> Result<Vec<u8>, XmlError> {
-        let mut nodes = NodeSet::tree_without_comments(self.node, self.document);
-        if let Some(left_out) = without {
-            nodes = nodes.subtract(&NodeSet::tree_with_comments(left_out.node, self.document));
-        }
-        canonicalize_doc(self.document, C14nMode::Exclusive, Some(&nodes), inclusive_prefixes)
-            .map_err(|error| XmlError::Malformed(format!("cannot be canonicalised: {error}")))
+    pub fn canonical(&self, without: Option<Element<'d>>, inclusive_prefixes: &[&str]) -> Vec<u8> {
+        let without = without.map(|element| element.node);
+        Exclusive { document: self.document, without, comments: false, inclusive_prefixes }.form(self.node)
     }
 
     /// Exclusive canonical form with comments: some signers canonicalise SignedInfo so.
-    pub fn canonical_with_comments(&self, inclusive_prefixes: &[&str]) -> Result<Vec<u8>, XmlError> {
-        let nodes = NodeSet::tree_with_comments(self.node, self.document);
-        canonicalize_doc(self.document, C14nMode::ExclusiveWithComments, Some(&nodes), inclusive_prefixes)
-            .map_err(|error| XmlError::Malformed(format!("cannot be canonicalised: {error}")))
+    pub fn canonical_with_comments(&self, inclusive_prefixes: &[&str]) -> Vec<u8> {
+        Exclusive { document: self.document, without: None, comments: true, inclusive_prefixes }.form(self.node)
     }
 
     fn data(&self) -> Option<&'d uppsala::Element<'d>> {
@@ -465,7 +459,7 @@ mod tests {
     fn canonical_form_is_that_of_the_standard() {
         let tree = parse("<r xmlns:z='u:z'><z:b  b='2'   a='1'><!-- c --><c/></z:b></r>", &Limits::default()).unwrap();
         let element = tree.root().unwrap().child("u:z", "b").unwrap();
-        let canonical = String::from_utf8(element.canonical(None, &[]).unwrap()).unwrap();
+        let canonical = String::from_utf8(element.canonical(None, &[])).unwrap();
         assert_eq!(canonical, r#"<z:b xmlns:z="u:z" a="1" b="2"><c></c></z:b>"#);
     }
 }
