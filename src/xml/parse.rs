@@ -91,6 +91,9 @@ pub fn parse<'t>(text: &'t str, limits: &Limits) -> Result<Tree<'t>, XmlError> {
     }
     // Partners send blank lines before the XML declaration.
     let text = text.trim_start();
+    if !attributes_are_few(text) {
+        return Err(XmlError::Malformed(format!("more than {MOST_ATTRIBUTES} attributes or prefixes in one place")));
+    }
     let document = uppsala::Parser::new()
         .with_forbid_dtd(true)
         .with_forbid_entities(true)
@@ -98,6 +101,75 @@ pub fn parse<'t>(text: &'t str, limits: &Limits) -> Result<Tree<'t>, XmlError> {
         .parse(text)
         .map_err(|error| XmlError::Malformed(place_of(&error)))?;
     Ok(Tree { document })
+}
+
+/// Most attributes of one element, and most namespace prefixes declared at one place. The parser compares each
+/// attribute of an element with each, and each name with each prefix in scope, so a megabyte of them could hold it for a
+/// minute; no message or document comes near this number.
+const MOST_ATTRIBUTES: usize = 256;
+
+/// Counts quoted values in each start tag and prefixes in scope, in one pass before the parser's. A text that is not
+/// well-formed may be counted wrongly: the parser refuses it anyway, at the tag that confused the count.
+fn attributes_are_few(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let after = |from: usize, end: &[u8]| memchr::memmem::find(&bytes[from..], end).map(|at| from + at + end.len());
+    let mut open_elements: Vec<usize> = Vec::new();
+    let mut in_scope = 0;
+    let mut at = 0;
+    while let Some(open) = memchr::memchr(b'<', &bytes[at..]) {
+        at += open + 1;
+        let next = match &bytes[at..] {
+            [b'!', b'-', b'-', ..] => after(at, b"-->"),
+            [b'!', b'[', ..] => after(at, b"]]>"),
+            [b'?', ..] => after(at, b"?>"),
+            [b'/', ..] => {
+                in_scope -= open_elements.pop().unwrap_or(0);
+                after(at, b">")
+            }
+            _ => {
+                let Some(tag) = StartTag::read(bytes, at) else { return true };
+                if tag.values > MOST_ATTRIBUTES || in_scope + tag.prefixes > MOST_ATTRIBUTES {
+                    return false;
+                }
+                if bytes.get(tag.end.wrapping_sub(2)) != Some(&b'/') {
+                    open_elements.push(tag.prefixes);
+                    in_scope += tag.prefixes;
+                }
+                Some(tag.end)
+            }
+        };
+        match next {
+            Some(next) => at = next,
+            None => return true,
+        }
+    }
+    true
+}
+
+/// What counts in a start tag.
+struct StartTag {
+    values: usize,
+    prefixes: usize,
+    end: usize,
+}
+
+impl StartTag {
+    /// None: it has no end. Stops early when there is too much in it.
+    fn read(bytes: &[u8], start: usize) -> Option<Self> {
+        let mut tag = Self { values: 0, prefixes: 0, end: start };
+        loop {
+            let mark = memchr::memchr3(b'>', b'"', b'\'', &bytes[tag.end..])?;
+            let name = &bytes[tag.end..tag.end + mark];
+            tag.end += mark + 1;
+            let quote = bytes[tag.end - 1];
+            if quote == b'>' || tag.values > MOST_ATTRIBUTES {
+                return Some(tag);
+            }
+            tag.values += 1;
+            tag.prefixes += usize::from(memchr::memmem::find(name, b"xmlns:").is_some());
+            tag.end += memchr::memchr(quote, &bytes[tag.end..])? + 1;
+        }
+    }
 }
 
 /// A parsed document.
@@ -384,6 +456,31 @@ mod tests {
             Ok(_) => panic!("accepted: {text}"),
             Err(error) => error,
         }
+    }
+
+    #[test]
+    fn an_element_with_a_crowd_of_attributes_is_refused_before_it_costs_time() {
+        let crowd = |count: usize| (0..count).map(|n| format!(" a{n}='\"'")).collect::<String>();
+        let limits = Limits { bytes: 1 << 20, depth: 8 };
+        let few = crowd(MOST_ATTRIBUTES);
+        for text in [
+            format!("<a{few}><b{few}/></a>"),
+            format!("<!-- <a{few}{few} --><a><![CDATA[<a{few}{few}]]><?x <a{few}{few}?></a>"),
+            format!("<a>it's \"quoted\" {few}{few}</a>"),
+            format!("<a>{}</a>", "<b xmlns:p='urn:p'/><b xmlns:p='urn:p'></b>".repeat(300)),
+        ] {
+            assert!(parse(&text, &limits).is_ok(), "{text:.60}");
+        }
+        let many = crowd(MOST_ATTRIBUTES + 1);
+        for text in [format!("<a{many}/>"), format!("<a><b>'</b><c\n{many}></c></a>"), format!("<a x='>'{many}/>")] {
+            let Err(error) = parse(&text, &limits) else { panic!("accepted: {text:.60}") };
+            assert_eq!(error, XmlError::Malformed("more than 256 attributes or prefixes in one place".into()));
+        }
+        let prefixes = |level| (0..90).map(|n| format!(" xmlns:p{level}x{n}='urn:p'")).collect::<String>();
+        let nested = format!("<a{}><b{}><c{}/></b></a>", prefixes(1), prefixes(2), prefixes(3));
+        assert!(parse(&nested, &limits).is_err());
+        let huge = format!("<a{}/>", (0..80_000).map(|n| format!(" a{n}=''")).collect::<String>());
+        assert!(parse(&huge, &limits).is_err());
     }
 
     #[test]
