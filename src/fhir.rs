@@ -7,6 +7,8 @@
 pub mod bundle;
 pub mod json;
 pub mod outcome;
+pub mod pdqm;
+pub mod pixm;
 pub mod resource;
 pub mod search;
 pub mod xml;
