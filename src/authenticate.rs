@@ -2,6 +2,7 @@
 
 mod replay;
 mod soap;
+mod source;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::trust::NetworkName;
 
 pub use replay::{ReplayCache, Seen};
 pub use soap::{AuthenticationError, Checks, soap};
+pub use source::{FeedSource, source};
 
 /// What sort of party asks.
 #[derive(Clone, Debug)]
@@ -50,7 +52,7 @@ impl std::fmt::Debug for User {
 #[derive(Clone, Debug)]
 pub struct Caller {
     kind: CallerKind,
-    network: NetworkName,
+    network: Option<NetworkName>,
     home: Option<HomeCommunityId>,
     organization: Option<SmolStr>,
     user: Option<User>,
@@ -66,8 +68,8 @@ pub struct Caller {
 pub(crate) struct Proof {
     /// What sort of party.
     pub(crate) kind: CallerKind,
-    /// Network whose trust store proved the certificate.
-    pub(crate) network: NetworkName,
+    /// Network whose trust store proved the certificate; none for a feed without TLS.
+    pub(crate) network: Option<NetworkName>,
     /// Community in the assertion.
     pub(crate) home: Option<HomeCommunityId>,
     /// Organization in the assertion.
@@ -117,9 +119,9 @@ impl Caller {
         }
     }
 
-    /// The network whose trust store proved the certificate.
-    pub fn network(&self) -> &NetworkName {
-        &self.network
+    /// The network whose trust store proved the certificate; none for a feed without TLS.
+    pub fn network(&self) -> Option<&NetworkName> {
+        self.network.as_ref()
     }
 
     /// The community in the assertion.

@@ -6,12 +6,15 @@ use std::time::Duration;
 use smol_str::SmolStr;
 
 use crate::atna::Audit;
-use crate::authenticate::{Checks, ReplayCache};
+use crate::authenticate::{Checks, FeedSource, ReplayCache};
 use crate::directory::Directory;
-use crate::id::{AssigningAuthority, Clock, Domains, HomeCommunityId, RepositoryId, Tenant};
+use crate::id::{AssigningAuthority, Clock, Code, Domains, HomeCommunityId, RepositoryId, Tenant};
+use crate::mpi::Thresholds;
 use crate::policy::Policy;
 use crate::routing::call::SoapClient;
+use crate::storage::documents::Documents;
 use crate::storage::files::Files;
+use crate::storage::identities::Identities;
 use crate::storage::traces::Traces;
 use crate::trust::Trust;
 
@@ -33,6 +36,16 @@ pub struct Gateway {
     pub domains: Domains,
     /// Systems that feed patients over MLLP.
     pub sources: Vec<FeedSource>,
+    /// When demographics are enough to release an answer.
+    pub thresholds: Thresholds,
+    /// The role of users that a request does not state.
+    pub default_role: Code,
+    /// What the metadata of imported documents says where the documents say nothing.
+    pub import: ImportDefaults,
+    /// The patient cross-reference.
+    pub identities: Identities,
+    /// The document registry.
+    pub documents: Documents,
     /// Document bytes.
     pub files: Files,
     /// What happened in past exchanges.
@@ -47,6 +60,21 @@ pub struct Gateway {
     pub outgoing: SoapClient,
     /// What messages may cost, and how long things may take.
     pub limits: Limits,
+}
+
+/// What the metadata of imported documents says where the documents say nothing.
+#[derive(Clone, Debug)]
+pub struct ImportDefaults {
+    /// classCode and typeCode of documents that are no clinical documents.
+    pub class_code: Code,
+    /// healthcareFacilityTypeCode
+    pub facility_type: Code,
+    /// practiceSettingCode
+    pub practice_setting: Code,
+    /// confidentialityCode
+    pub confidentiality: Code,
+    /// languageCode
+    pub language: SmolStr,
 }
 
 impl Gateway {
@@ -118,25 +146,6 @@ impl Community {
     fn member_of(&self, authority: &AssigningAuthority) -> Option<&Member> {
         self.members.iter().find(|member| member.authorities.contains(authority))
     }
-}
-
-/// A system that feeds patients, and the domains that it alone may feed (ITI TF-2: 3.8.4.1.3).
-#[derive(Clone, Debug)]
-pub struct FeedSource {
-    /// A name for people.
-    pub name: SmolStr,
-    /// MSH-3; empty for any.
-    pub application: SmolStr,
-    /// MSH-4; empty for any.
-    pub facility: SmolStr,
-    /// Domains that it may feed.
-    pub authorities: Vec<AssigningAuthority>,
-    /// SHA-256 of its certificate in hexadecimal; none where it comes without TLS or any trusted one will do.
-    pub fingerprint: Option<SmolStr>,
-    /// Addresses it may come from; empty for any.
-    pub addresses: Vec<std::net::IpAddr>,
-    /// The domain of identifiers that it sends without one.
-    pub default_authority: Option<AssigningAuthority>,
 }
 
 /// What messages may cost, and how long things may take.

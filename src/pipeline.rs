@@ -4,12 +4,15 @@
 //! particular about SOAP, MLLP or FHIR. No handler runs without a `Permitted` request, and no reply leaves before its
 //! audit record is on disk.
 
+pub mod outgoing;
 pub mod record;
 pub mod soap;
+pub mod v2;
 
 pub use record::{Part, Record};
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::atna::Exchange;
@@ -17,6 +20,7 @@ use crate::authenticate::{AuthenticationError, Caller};
 use crate::gateway::Gateway;
 use crate::id::{Timestamp, TraceId, Transaction as Iti};
 use crate::policy::{Permitted, PolicyRefusal};
+use crate::trust::Peer;
 
 /// A wire that transactions are spoken on.
 pub trait Wire: Sized + 'static {
@@ -54,8 +58,10 @@ pub type Replier<W> = Box<dyn FnOnce(Result<<W as Wire>::Answer, Denied>) -> <W 
 /// The circumstances of a message.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// Who is at the other end of the connection.
-    pub peer: Arc<crate::trust::Peer>,
+    /// Where the connection comes from.
+    pub address: SocketAddr,
+    /// Who its certificate says is at the other end; none without TLS, which only MLLP allows.
+    pub peer: Option<Arc<Peer>>,
     /// The URL or address at which it was received.
     pub endpoint: String,
     /// When.
@@ -80,11 +86,12 @@ pub trait Transaction: Sized + Send + 'static {
     type Echo: Send + 'static;
 
     /// Reads what an answer repeats. Never fails: what is not there is left out.
-    fn echo(gateway: &Gateway, message: &<Self::Wire as Wire>::Message<'_>) -> Self::Echo;
+    fn echo(gateway: &Gateway, received: &Received, message: &<Self::Wire as Wire>::Message<'_>) -> Self::Echo;
 
     /// Reads the request.
     fn decode(
         gateway: &Gateway,
+        caller: &Caller,
         message: &<Self::Wire as Wire>::Message<'_>,
     ) -> Result<Self::Request, Failure<Self::Refusal>>;
 
@@ -159,7 +166,7 @@ pub fn start<T: Transaction>(
     let mut record = Record::open(&gateway, T::ID, T::Wire::exchange(&gateway, &received, message));
     let admitted = admit::<T>(&gateway, &received, message, &mut record);
     let reply = T::Wire::reply(&gateway, &received, message, record.known());
-    let echo = T::echo(&gateway, message);
+    let echo = T::echo(&gateway, &received, message);
     async move {
         let trace = received.trace;
         let outcome = match admitted {
@@ -189,7 +196,7 @@ fn admit<T: Transaction>(
 ) -> Result<Call<T::Request>, Failure<T::Refusal>> {
     let caller = T::Wire::authenticate(gateway, received, message).map_err(Denied::from)?;
     record.caller(&caller);
-    let request = T::decode(gateway, message)?;
+    let request = T::decode(gateway, &caller, message)?;
     let permitted = gateway.policy.authorize(T::ID, caller, request).map_err(Denied::from)?;
     Ok(Call { permitted, trace: received.trace, at: received.at })
 }

@@ -2,6 +2,7 @@
 
 pub mod demographics_v2;
 pub mod feed_v2;
+pub mod manager;
 pub mod notify_v2;
 pub mod query_v2;
 pub mod question;

@@ -36,6 +36,9 @@ pub struct Checks<'g> {
 /// Why nobody we know sent a message.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AuthenticationError {
+    /// SOAP is spoken over mutual TLS only.
+    #[error("the connection has no client certificate")]
+    NoCertificate,
     /// No `wsse:Security`.
     #[error("the message has no security header")]
     NoSecurityHeader,
@@ -54,9 +57,9 @@ pub enum AuthenticationError {
     /// Too many messages are remembered to tell whether this one is a copy.
     #[error("too many messages at the moment; try again later")]
     Overloaded,
-    /// No source of the configuration feeds in this way.
-    #[error("{0}")]
-    UnknownSource(&'static str),
+    /// No source of the configuration sends under this name from there.
+    #[error("the sending application and facility are not a source that may feed from this address or certificate")]
+    UnknownSource,
 }
 
 impl AuthenticationError {
@@ -65,8 +68,9 @@ impl AuthenticationError {
     pub fn subcode(&self) -> Option<Subcode> {
         Some(match self {
             Self::NoSecurityHeader => Subcode::InvalidSecurity,
+            Self::NoCertificate => Subcode::FailedAuthentication,
             Self::NoCommunity => Subcode::InvalidSecurityToken,
-            Self::Unknown(_) | Self::UnknownSource(_) => Subcode::FailedAuthentication,
+            Self::Unknown(_) | Self::UnknownSource => Subcode::FailedAuthentication,
             Self::Replayed => Subcode::MessageExpired,
             Self::Overloaded => return None,
             Self::Assertion(error) => match error.fault() {
@@ -153,7 +157,7 @@ fn verify_for(
 fn caller(partner: Arc<Partner>, home: HomeCommunityId, peer: &Peer, assertion: &VerifiedAssertion) -> Caller {
     let attributes = assertion.attributes();
     Caller::new(Proof {
-        network: partner.network.clone(),
+        network: Some(partner.network.clone()),
         kind: CallerKind::Partner(partner),
         home: Some(home),
         organization: attributes.organization().map(SmolStr::from),

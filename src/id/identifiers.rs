@@ -52,6 +52,13 @@ impl Oid {
     }
 }
 
+impl From<uuid::Uuid> for Oid {
+    /// The OID of a UUID, under the arc 2.25 (ITU-T X.667).
+    fn from(uuid: uuid::Uuid) -> Self {
+        Self(smol_str::format_smolstr!("2.25.{}", uuid.as_u128()))
+    }
+}
+
 impl FromStr for Oid {
     type Err = IdError;
 
@@ -293,6 +300,12 @@ impl DocumentUniqueId {
     /// The text without a `urn:oid:` or `urn:uuid:` prefix: partners add and drop them, so ids are compared without.
     pub fn bare(&self) -> &str {
         strip_urn(strip_urn(&self.0, "urn:oid:"), "urn:uuid:")
+    }
+}
+
+impl From<Oid> for DocumentUniqueId {
+    fn from(oid: Oid) -> Self {
+        Self(oid.into())
     }
 }
 

@@ -59,7 +59,8 @@ impl Wire for Soap {
         received: &Received,
         message: &Message<'_>,
     ) -> Result<Caller, AuthenticationError> {
-        authenticate::soap(&gateway.checks(), &received.peer, message.envelope.security, received.at)
+        let peer = received.peer.as_deref().ok_or(AuthenticationError::NoCertificate)?;
+        authenticate::soap(&gateway.checks(), peer, message.envelope.security, received.at)
     }
 
     fn exchange(gateway: &Gateway, received: &Received, message: &Message<'_>) -> Exchange {
@@ -68,7 +69,7 @@ impl Wire for Soap {
             side: Side::Server,
             client: Party {
                 user_id: addressing.reply_to.as_deref().unwrap_or_default().into(),
-                access_point: Some(received.peer.address().ip().into()),
+                access_point: Some(received.address.ip().into()),
             },
             server: Party {
                 user_id: received.endpoint.as_str().into(),
@@ -122,7 +123,7 @@ pub fn fault_reply(fault: &Fault, text: String) -> Reply {
 }
 
 /// The host of a URL, without port.
-fn host(url: &str) -> &str {
+pub fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or_default();
     match authority.rsplit_once(':') {

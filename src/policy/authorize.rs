@@ -191,7 +191,7 @@ mod tests {
     fn caller(kind: CallerKind, purposes: Purposes<'_>) -> Caller {
         Caller::new(Proof {
             kind,
-            network: "x".parse().unwrap(),
+            network: Some("x".parse().unwrap()),
             home: None,
             organization: None,
             user: None,

@@ -75,6 +75,14 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate))
 }
 
+/// The subject of a certificate, for people and as the issuer of assertions; empty if it cannot be read.
+pub fn subject_of(certificate: &CertificateDer<'_>) -> String {
+    match x509_parser::parse_x509_certificate(certificate) {
+        Ok((_, parsed)) => summary(parsed.subject()),
+        Err(_) => String::new(),
+    }
+}
+
 /// A name as one short line: it was chosen by somebody else and goes into logs.
 pub(super) fn summary(name: &X509Name<'_>) -> String {
     name.to_string().chars().map(|c| if c.is_control() { '?' } else { c }).take(200).collect()
