@@ -4,5 +4,7 @@
 pub mod content;
 pub mod provide;
 pub mod register;
+pub mod registry;
+pub mod repository;
 pub mod retrieve;
 pub mod stored_query;

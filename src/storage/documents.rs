@@ -155,6 +155,11 @@ impl Documents {
         search::document(&self.view(tenant)?, unique_id)
     }
 
+    /// Whether any entry names the bytes of a key of `storage::files`.
+    pub fn keeps(&self, tenant: &Tenant, content: &str) -> Result<bool, StoreError> {
+        rows::has_content(&self.engine.read()?, tenant, content)
+    }
+
     fn view(&self, tenant: &Tenant) -> Result<rows::View<rows::Reading>, StoreError> {
         Ok(rows::View::new(rows::Reading::new(self.engine.read()?)?, self.sealer.clone(), tenant.clone()))
     }

@@ -123,23 +123,7 @@ impl Files {
     ) -> Result<(u64, impl Stream<Item = Result<Bytes, FileError>> + Send + use<>), FileError> {
         let file = tokio::fs::File::open(self.0.path(tenant, sha256)?).await?;
         let length = self.0.sealer.plain_length(file.metadata().await?.len());
-        let reader = Reader {
-            file,
-            opening: Some(self.0.sealer.opening(tenant, Purpose::Document)),
-            hash: Some(Context::new(&SHA256)),
-            expected: sha256.to_owned(),
-            held: Bytes::new(),
-        };
-        let stream = futures_util::stream::unfold(Some(reader), |reader| async {
-            let mut reader = reader?;
-            match reader.next().await {
-                Ok(Some((piece, true))) => Some((Ok(piece), Some(reader))),
-                Ok(Some((piece, false))) => Some((Ok(piece), None)),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        Ok((length, stream))
+        Ok((length, checked(&self.0.sealer, tenant, file, sha256)))
     }
 
     /// Removes a document's bytes; no error if there are none. Ask first whether other metadata names them.
@@ -260,6 +244,12 @@ impl Stored {
         &self.digests
     }
 
+    /// The bytes, checked on the way like those of [`Files::read`].
+    pub async fn read(&self) -> Result<impl Stream<Item = Result<Bytes, FileError>> + Send + use<>, FileError> {
+        let file = tokio::fs::File::open(self.temporary.path()?).await?;
+        Ok(checked(&self.place.sealer, &self.tenant, file, &self.digests.sha256))
+    }
+
     /// Moves the bytes to their place, durably. Store the metadata right after: until then they are an orphan.
     pub async fn publish(mut self) -> Result<Digests, FileError> {
         let to = self.place.path(&self.tenant, &self.digests.sha256)?;
@@ -283,6 +273,31 @@ impl Stored {
         self.temporary.0 = None;
         Ok(self.digests.clone())
     }
+}
+
+/// The plain bytes of a sealed file; the last piece comes when all of them are known to have the hash.
+fn checked(
+    sealer: &Sealer,
+    tenant: &Tenant,
+    file: tokio::fs::File,
+    sha256: &str,
+) -> impl Stream<Item = Result<Bytes, FileError>> + Send + use<> {
+    let reader = Reader {
+        file,
+        opening: Some(sealer.opening(tenant, Purpose::Document)),
+        hash: Some(Context::new(&SHA256)),
+        expected: sha256.to_owned(),
+        held: Bytes::new(),
+    };
+    futures_util::stream::unfold(Some(reader), |reader| async {
+        let mut reader = reader?;
+        match reader.next().await {
+            Ok(Some((piece, true))) => Some((Ok(piece), Some(reader))),
+            Ok(Some((piece, false))) => Some((Ok(piece), None)),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    })
 }
 
 struct Reader {

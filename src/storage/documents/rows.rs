@@ -13,6 +13,8 @@ const OBJECTS: Definition = table("documents.objects");
 const BY_PATIENT: Definition = table("documents.by_patient");
 /// tenant, kind, uniqueId, entryUUID -> nothing
 const BY_UNIQUE_ID: Definition = table("documents.by_unique_id");
+/// tenant, key of a document's bytes, entryUUID -> nothing
+const CONTENTS: Definition = table("documents.contents");
 /// tenant, end, entryUUID at that end, entryUUID of the association -> nothing
 const LINKS: Definition = table("documents.links");
 
@@ -70,6 +72,19 @@ impl Source for Reading {
     fn keys(&self, table: Definition, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         self.read.open_table(table)?.prefix(prefix)?.map(|row| Ok(row?.0.value().to_vec())).collect()
     }
+}
+
+/// Whether any entry names the bytes of a key.
+pub(super) fn has_content(read: &Read, tenant: &Tenant, content: &str) -> Result<bool, StoreError> {
+    let prefix = content_key(tenant, content);
+    Ok(read.open_table(CONTENTS)?.prefix(&prefix)?.next().transpose()?.is_some())
+}
+
+fn content_key(tenant: &Tenant, content: &str) -> Vec<u8> {
+    let mut key = row_prefix(tenant);
+    key.extend_from_slice(content.as_bytes());
+    key.push(0);
+    key
 }
 
 impl Source for &Write<'_> {
@@ -208,6 +223,9 @@ impl View<&Write<'_>> {
             Object::Reference(_) => return Ok(()),
         };
         self.index(BY_UNIQUE_ID, self.unique_key(kind, unique_id), id)?;
+        if let Some(content) = &row.content {
+            self.index(CONTENTS, content_key(&self.tenant, content), id)?;
+        }
         if let Some(patient) = patient {
             let mut key = self.patient_key(patient, kind);
             key.extend_from_slice(&row.registered.as_millis().to_be_bytes());

@@ -1,0 +1,157 @@
+//! The documents kept here: searched by ITI-18 and 38, opened by ITI-43 and 39.
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+
+use super::retrieve::DocumentId;
+use super::stored_query::{Refusal, Request, Response, ReturnType};
+use crate::atna::Object;
+use crate::ebxml::{ErrorCode, RegistryError, Severity};
+use crate::gateway::Gateway;
+use crate::id::{HomeCommunityId, PatientId, TraceId, Transaction as Iti};
+use crate::pipeline::{Part, soap};
+use crate::storage::documents::SearchError;
+use crate::storage::engine::StoreError;
+use crate::storage::identities::Resolution;
+
+/// The most objects of an answer.
+const MOST: usize = 10_000;
+
+/// Answers a stored query from the registry here.
+///
+/// A patient is all the identifiers that a merge gave them: a query by the survivor brings the documents of the whole
+/// chain, one by a subsumed identifier brings none (ITI TF-2: 3.8.4.2.3).
+pub fn search(gateway: &Gateway, request: &Request, trace: TraceId) -> Response {
+    let mut queries = Vec::new();
+    match request.query.patients() {
+        [patient] => match chain(gateway, patient) {
+            Ok(ids) => queries.extend(ids.iter().map(|id| request.query.clone().for_patient(id))),
+            Err(error) => return failed(&SearchError::Store(error), trace),
+        },
+        _ => queries.push(request.query.clone()),
+    }
+    let mut objects = Vec::new();
+    for query in queries {
+        let one_patient = request.return_type == ReturnType::LeafClass;
+        let found = match one_patient {
+            true => gateway.documents.search_one_patient(&gateway.tenant, &query, MOST),
+            false => gateway.documents.search(&gateway.tenant, &query, MOST),
+        };
+        match found {
+            Ok(found) => objects.extend(found),
+            Err(error) => return failed(&error, trace),
+        }
+    }
+    if request.return_type == ReturnType::ObjectRef {
+        objects = objects.into_iter().map(super::stored_query::Object::into_reference).collect();
+    }
+    Response::of(objects)
+}
+
+/// The identifiers under which a patient's documents may be: the one asked for, if it is in use, and those that were
+/// merged into it. One that the cross-reference does not know is asked for as it is: documents may come from a source
+/// that feeds no patients.
+fn chain(gateway: &Gateway, patient: &PatientId) -> Result<Vec<PatientId>, StoreError> {
+    Ok(match gateway.identities.resolve(&gateway.tenant, patient)? {
+        Resolution::Active(person) => person.chain(patient),
+        Resolution::Replaced { .. } => Vec::new(),
+        Resolution::Unknown => vec![patient.clone()],
+    })
+}
+
+fn failed(error: &SearchError, trace: TraceId) -> Response {
+    if let SearchError::Store(cause) = error {
+        tracing::error!(%cause, %trace, "the document registry could not be read");
+    }
+    Response::failure(RegistryError::new(error.code(), error.to_string()))
+}
+
+/// The answer to a query that could not be understood.
+pub fn refused(refusal: &Refusal) -> Response {
+    Response::failure(RegistryError::new(refusal.code(), refusal.to_string()))
+}
+
+/// The SOAP answer of a stored query, under the response action of its transaction.
+pub fn answer(action: &'static str, mut response: Response, trace: TraceId) -> soap::Answer {
+    name_trace(&mut response.errors, trace);
+    soap::Answer { action, body: response.encode(), mtom: false, documents: Vec::new() }
+}
+
+/// Names the exchange in every error, so that a partner's question can be looked up.
+pub fn name_trace(errors: &mut [RegistryError], trace: TraceId) {
+    for error in errors {
+        error.context = format!("{} (trace {trace})", error.context);
+    }
+}
+
+/// The parts of the audit record of a stored query (ITI TF-2: 3.18.5, 3.38.5).
+pub fn query_parts(transaction: Iti, request: &Request, outcome: &Result<Response, Refusal>) -> Vec<Part> {
+    let objects = || {
+        let query = Object::query(transaction, Some(request.query.id()), request.encode().into_bytes());
+        let patients = request.query.patients().iter().map(Object::patient);
+        patients.chain([query.stored_query_details(request.home.as_ref())]).collect::<Vec<_>>()
+    };
+    let response = match outcome {
+        Ok(response) => response,
+        Err(refusal) => return vec![Part::failure(objects(), refusal)],
+    };
+    let errors: Vec<&str> =
+        response.errors.iter().filter(|error| error.severity == Severity::Error).map(|e| e.code.as_str()).collect();
+    // Partial success is one success and one failure (ITI TF-2: 3.20.7).
+    let mut parts = Vec::new();
+    if errors.is_empty() || !response.objects.is_empty() {
+        parts.push(Part::success(objects()));
+    }
+    if !errors.is_empty() {
+        parts.push(Part::failure(objects(), errors.join(", ")));
+    }
+    parts
+}
+
+/// A document that is about to be sent.
+pub struct Opened {
+    /// As the metadata says.
+    pub media_type: String,
+    /// Its bytes; a damaged document ends with an error instead of its last piece.
+    pub content: BoxStream<'static, io::Result<Bytes>>,
+}
+
+/// Opens a document of a community served here.
+pub async fn open(
+    gateway: &Gateway,
+    wanted: &DocumentId,
+    home: &HomeCommunityId,
+) -> Result<Opened, (ErrorCode, &'static str)> {
+    // Partners add and drop `urn:oid:`.
+    let repository = wanted.repository.as_str();
+    let bare = repository.strip_prefix("urn:oid:").unwrap_or(repository);
+    let bare = crate::id::RepositoryId::new(bare).map_err(|_| UNKNOWN_REPOSITORY)?;
+    if gateway.community.home_of_repository(&bare) != Some(home) {
+        return Err(UNKNOWN_REPOSITORY);
+    }
+    let stored = gateway.documents.document(&gateway.tenant, &wanted.document).map_err(|error| {
+        tracing::error!(%error, "the document registry could not be read");
+        (ErrorCode::XdsRepositoryError, "the document registry could not be read")
+    })?;
+    let stored = stored.filter(|stored| stored.entry.repository.as_ref() == Some(&bare));
+    let stored = stored.ok_or((ErrorCode::XdsDocumentUniqueIdError, "there is no such document"))?;
+    let key = stored.content.ok_or((ErrorCode::XdsRepositoryError, "the document's bytes are not kept here"))?;
+    let (_, content) = gateway.files.read(&gateway.tenant, &key).await.map_err(|error| {
+        tracing::error!(%error, "a document's bytes could not be opened");
+        (ErrorCode::XdsRepositoryError, "the document's bytes could not be read")
+    })?;
+    Ok(Opened { media_type: stored.entry.mime_type.to_string(), content: whole(content).boxed() })
+}
+
+const UNKNOWN_REPOSITORY: (ErrorCode, &str) =
+    (ErrorCode::XdsUnknownRepositoryId, "the repository is not one of that community");
+
+fn whole<E: std::error::Error + Send + Sync + 'static>(
+    content: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    content.map(|piece| piece.map_err(io::Error::other))
+}
