@@ -1,3 +1,258 @@
 //! The table of contents: SOAP action or HL7 trigger event to transaction.
 
 pub mod wsdl;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{Request, Response, StatusCode, header};
+use axum::routing::get;
+use axum::{Extension, response::IntoResponse};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+
+use crate::atna::{AccessPoint, Event, Exchange, Outcome, Party, Side};
+use crate::gateway::Gateway;
+use crate::hl7v2::ack::{self, Ack};
+use crate::hl7v2::{self, FrameError};
+use crate::id::{TraceId, Transaction as Iti};
+use crate::net::body::{self, Limited};
+use crate::net::mllp::{Handler, MllpPeer};
+use crate::pipeline::soap::{Message, Reply, fault_reply};
+use crate::pipeline::{Received, start, v2};
+use crate::pix::manager::FeedV2;
+use crate::routing::exchange::CallBody;
+use crate::routing::package::{self, Attachments, BodyError};
+use crate::soap::envelope::{Envelope, write_fault};
+use crate::soap::fault::{Fault, Subcode};
+use crate::trust::Peer;
+use crate::xca::responding_gateway::{CrossGatewayQuery, CrossGatewayRetrieve, QUERY_ACTION, RETRIEVE_ACTION};
+use crate::xcpd::discovery;
+use crate::xcpd::responding_gateway::Discovery;
+use crate::xds::repository::{PROVIDE_ACTION, ProvideAndRegister};
+use crate::xml::{decode_text, parse};
+
+/// The services, by the names of their WSDLs, with the transaction that an unreadable message is recorded as.
+const SERVICES: [(&str, Iti); 3] =
+    [("RespondingGatewayXCPD", Iti::Iti55), ("RespondingGateway", Iti::Iti38), ("DocumentRepository", Iti::Iti41)];
+
+/// The names of the services, which are their paths.
+pub fn services() -> impl Iterator<Item = &'static str> {
+    SERVICES.iter().map(|(name, _)| *name)
+}
+
+/// Takes a SOAP message to its transaction. Actions are looked up across all services: partners configure one URL for
+/// several transactions.
+fn dispatch(
+    gateway: &Arc<Gateway>,
+    received: Received,
+    message: &Message<'_>,
+    attachments: Attachments,
+) -> Result<BoxFuture<'static, Reply>, Fault> {
+    let gateway = gateway.clone();
+    Ok(match message.envelope.addressing.action.as_str() {
+        discovery::ACTION => Box::pin(start::<Discovery>(gateway, received, message, attachments)),
+        QUERY_ACTION => Box::pin(start::<CrossGatewayQuery>(gateway, received, message, attachments)),
+        RETRIEVE_ACTION => Box::pin(start::<CrossGatewayRetrieve>(gateway, received, message, attachments)),
+        PROVIDE_ACTION => Box::pin(start::<ProvideAndRegister>(gateway, received, message, attachments)),
+        _ => return Err(Fault::sender("the action is none of this gateway's").with(Subcode::ActionNotSupported)),
+    })
+}
+
+/// The HTTP routes: each service by its name, its WSDL at `?wsdl`, the schemas beside it.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/{service}", get(service_description).post(soap))
+        .route("/schema/{file}", get(schema))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "there is no such service here\n") })
+        .with_state(gateway)
+}
+
+async fn service_description(
+    State(gateway): State<Arc<Gateway>>,
+    Path(service): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response<Body> {
+    let url = format!("{}/{service}", gateway.community.public_url);
+    let wanted = query.is_some_and(|query| query.eq_ignore_ascii_case("wsdl"));
+    match wsdl::document(&format!("{service}.wsdl"), &url).filter(|_| wanted) {
+        Some((content_type, text)) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
+        None => (StatusCode::NOT_FOUND, "POST a SOAP message here, or GET ?wsdl\n").into_response(),
+    }
+}
+
+async fn schema(Path(file): Path<String>) -> Response<Body> {
+    match wsdl::document(&format!("schema/{file}"), "") {
+        Some((content_type, text)) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn soap(
+    State(gateway): State<Arc<Gateway>>,
+    Path(service): Path<String>,
+    Extension(peer): Extension<Arc<Peer>>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let Some((_, usual)) = SERVICES.iter().find(|(name, _)| *name == service) else {
+        return (StatusCode::NOT_FOUND, "there is no such service here\n").into_response();
+    };
+    let received = Received {
+        address: peer.address(),
+        peer: Some(peer),
+        endpoint: format!("{}/{service}", gateway.community.public_url),
+        at: gateway.clock.now(),
+        trace: TraceId::new(),
+    };
+    let trace = received.trace;
+    // The exchange goes on to its end, audit record included, even if the caller hangs up.
+    let answered = tokio::spawn(serve_soap(gateway, received, *usual, request)).await;
+    let reply = answered.unwrap_or_else(|_| {
+        let fault = Fault::receiver(format!("internal error (trace {trace})"));
+        fault_reply(&fault, write_fault(None, "", &fault))
+    });
+    into_response(reply)
+}
+
+async fn serve_soap(gateway: Arc<Gateway>, received: Received, usual: Iti, request: Request<Body>) -> Reply {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.map(str::to_owned);
+    let limits = body::Limits { bytes: gateway.limits.message, ..body::Limits::default() };
+    let pieces = Limited::new(request.into_body(), limits)
+        .map(|piece| piece.map_err(|error| BodyError(error.to_string())))
+        .boxed();
+    let package = match package::read(content_type.as_deref(), pieces, gateway.limits.xml.bytes).await {
+        Ok(package) => package,
+        Err(error) => return unreadable(&gateway, &received, usual, Fault::sender(error.to_string())).await,
+    };
+    let running =
+        take(&gateway, &received, &package.root, package.charset.as_deref(), package.multipart, package.attachments);
+    match running {
+        Ok(running) => running.await,
+        Err(fault) => unreadable(&gateway, &received, usual, fault).await,
+    }
+}
+
+/// Everything that needs the parsed message.
+fn take(
+    gateway: &Arc<Gateway>,
+    received: &Received,
+    root: &[u8],
+    charset: Option<&str>,
+    multipart: bool,
+    attachments: Attachments,
+) -> Result<BoxFuture<'static, Reply>, Fault> {
+    let text = decode_text(root, charset)?;
+    let tree = parse(&text, &gateway.limits.xml)?;
+    let envelope = Envelope::read(&tree)?;
+    envelope.check_mandatory_headers()?;
+    if envelope.addressing.wants_asynchronous_answer() {
+        let text = "answers go back on the connection of the request; send wsa:ReplyTo as anonymous";
+        return Err(Fault::sender(text).with(Subcode::OnlyAnonymousAddressSupported));
+    }
+    dispatch(gateway, received.clone(), &Message { envelope, multipart }, attachments)
+}
+
+/// The answer to a message that is none: a fault, recorded as a failure of what the service is usually asked.
+async fn unreadable(gateway: &Gateway, received: &Received, usual: Iti, mut fault: Fault) -> Reply {
+    let exchange = Exchange {
+        side: Side::Server,
+        client: Party { user_id: "".into(), access_point: Some(received.address.ip().into()) },
+        server: Party {
+            user_id: received.endpoint.as_str().into(),
+            access_point: Some(AccessPoint::of_host(crate::pipeline::soap::host(&received.endpoint))),
+        },
+        humans: Vec::new(),
+        at: received.at,
+        trace: received.trace,
+        message_id: None,
+        tenant: gateway.tenant.clone(),
+    };
+    let event = Event::of(usual, exchange).outcome(Outcome::SeriousFailure, fault.reason.clone());
+    if let Err(error) = gateway.audit.record(event).await {
+        tracing::error!(%error, "an unreadable message could not be recorded");
+    }
+    tracing::info!(trace = %received.trace, reason = %fault.reason, "an unreadable message was refused");
+    fault.reason = format!("{} (trace {})", fault.reason, received.trace);
+    fault_reply(&fault, write_fault(None, "", &fault))
+}
+
+fn into_response(reply: Reply) -> Response<Body> {
+    let body = match reply.body {
+        CallBody::Bytes(bytes) => Body::from(bytes),
+        CallBody::Stream(pieces) => Body::from_stream(pieces),
+    };
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [(header::CONTENT_TYPE, reply.content_type)], body).into_response()
+}
+
+/// HL7 v2 over MLLP: every ADT event goes to the manager, which knows those that it serves.
+pub struct Mllp {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// The address of the listener, as audit records tell it.
+    pub endpoint: String,
+    /// What a message may cost.
+    pub limits: hl7v2::Limits,
+}
+
+impl Mllp {
+    fn received(&self, peer: &MllpPeer) -> Received {
+        Received {
+            address: peer.address,
+            peer: peer.tls.clone(),
+            endpoint: self.endpoint.clone(),
+            at: self.gateway.clock.now(),
+            trace: TraceId::new(),
+        }
+    }
+
+    /// The answer to bytes that are no message, recorded as a feed that failed.
+    async fn refuse(&self, received: Received, header: hl7v2::Header, ack: Ack) -> Vec<u8> {
+        let reason = ack.faults.first().map(|fault| fault.text.clone()).unwrap_or_default();
+        let exchange = Exchange {
+            side: Side::Server,
+            client: Party { user_id: "".into(), access_point: Some(received.address.ip().into()) },
+            server: Party { user_id: self.endpoint.as_str().into(), access_point: None },
+            humans: Vec::new(),
+            at: received.at,
+            trace: received.trace,
+            message_id: None,
+            tenant: self.gateway.tenant.clone(),
+        };
+        let event = Event::of(Iti::Iti8, exchange).outcome(Outcome::SeriousFailure, reason);
+        if let Err(error) = self.gateway.audit.record(event).await {
+            tracing::error!(%error, "an unreadable message could not be recorded");
+        }
+        ack.encode(&header, &v2::answering(&self.gateway, &received))
+    }
+}
+
+impl Handler for Mllp {
+    fn answer(&self, message: Vec<u8>, peer: Arc<MllpPeer>) -> BoxFuture<'_, Vec<u8>> {
+        Box::pin(async move {
+            let received = self.received(&peer);
+            let parsed = hl7v2::Message::parse(&message, &self.limits);
+            let header = ack::header_of(&message, parsed.as_ref());
+            let content = match parsed {
+                Ok(content) => content,
+                Err(error) => return self.refuse(received, header, Ack::unreadable(&error)).await,
+            };
+            if let Some(ack) = Ack::header_incomplete(&header) {
+                return self.refuse(received, header, ack).await;
+            }
+            start::<FeedV2>(self.gateway.clone(), received, &v2::Message { header, content }, ()).await
+        })
+    }
+
+    fn unreadable(&self, error: &FrameError, peer: Arc<MllpPeer>) -> BoxFuture<'_, Vec<u8>> {
+        let text = error.to_string();
+        Box::pin(async move {
+            let fault = hl7v2::Fault { condition: hl7v2::Condition::Internal, location: None, text };
+            let ack = Ack::refuse(hl7v2::AckCode::Reject, fault);
+            self.refuse(self.received(&peer), hl7v2::Header::default(), ack).await
+        })
+    }
+}

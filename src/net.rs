@@ -4,6 +4,7 @@
 //! stalls, bytes of a body, streams of HTTP/2. One bad connection costs itself and nothing else.
 
 pub mod body;
+pub mod control;
 pub mod dial;
 pub mod gate;
 pub mod https;

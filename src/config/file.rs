@@ -39,6 +39,8 @@ pub struct File {
     pub matching: Matching,
     /// What we say of ourselves when we ask.
     pub initiator: Initiator,
+    /// Metadata of imported documents.
+    pub import: Import,
     /// What the program tells its operator.
     pub log: Log,
 }
@@ -60,6 +62,7 @@ impl Default for File {
             limits: Limits::default(),
             matching: Matching::default(),
             initiator: Initiator::default(),
+            import: Import::default(),
             log: Log::default(),
         }
     }
@@ -325,19 +328,47 @@ impl Default for Limits {
     }
 }
 
-/// `[matching]`: scores from 0 to 1.
+/// `[matching]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Matching {
-    /// From this score on two records are one person (0.92).
-    pub accept: f64,
-    /// From this score on a person looks at the pair (0.75).
-    pub review: f64,
+    /// Probability from which a patient is named to a partner who asks by demographics, 0.5 to 1 (0.89: a name, a
+    /// birth date and a gender that all agree and are nobody else's here).
+    pub release: f64,
 }
 
 impl Default for Matching {
     fn default() -> Self {
-        Self { accept: 0.92, review: 0.75 }
+        Self { release: 0.89 }
+    }
+}
+
+/// `[import]`: what the metadata of imported documents says where the documents say nothing. Codes are written
+/// `code|code system|display name`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Import {
+    /// classCode and typeCode of documents that are no clinical documents (LOINC 34133-9).
+    pub class_code: String,
+    /// healthcareFacilityTypeCode (SNOMED CT 394777002, health encounter site).
+    pub facility_type: String,
+    /// practiceSettingCode (SNOMED CT 394802001, general medicine).
+    pub practice_setting: String,
+    /// confidentialityCode (N).
+    pub confidentiality: String,
+    /// languageCode (en-US).
+    pub language: String,
+}
+
+impl Default for Import {
+    fn default() -> Self {
+        Self {
+            class_code: "34133-9|2.16.840.1.113883.6.1|Summarization of Episode Note".into(),
+            facility_type: "394777002|2.16.840.1.113883.6.96|Health encounter site".into(),
+            practice_setting: "394802001|2.16.840.1.113883.6.96|General medicine".into(),
+            confidentiality: "N|2.16.840.1.113883.5.25|Normal".into(),
+            language: "en-US".into(),
+        }
     }
 }
 

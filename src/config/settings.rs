@@ -46,6 +46,8 @@ pub struct Settings {
     pub matching: Matching,
     /// What we say of ourselves when we ask.
     pub initiator: Initiator,
+    /// What the metadata of imported documents says where the documents say nothing.
+    pub import: Import,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// How much is logged.
@@ -203,13 +205,33 @@ pub struct Limits {
     pub longest_assertion: Duration,
 }
 
-/// When two records are one person; scores from 0 to 1.
+/// What the metadata of imported documents says where the documents say nothing.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// classCode and typeCode of documents that are no clinical documents.
+    pub class_code: Code,
+    /// healthcareFacilityTypeCode
+    pub facility_type: Code,
+    /// practiceSettingCode
+    pub practice_setting: Code,
+    /// confidentialityCode
+    pub confidentiality: Code,
+    /// languageCode
+    pub language: SmolStr,
+}
+
+/// When a patient is named to a partner.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Matching {
-    /// From here on they are.
-    pub accept: f64,
-    /// From here on a person looks.
-    pub review: f64,
+    /// Probability of a match from which on.
+    pub release: f64,
+}
+
+impl Matching {
+    /// The same in bits of evidence, as `mpi` weighs it: a score is `1 / (1 + 2^(-bits / 3))`.
+    pub fn release_bits(&self) -> f64 {
+        -3.0 * (1.0 / self.release - 1.0).log2()
+    }
 }
 
 /// What we say of ourselves when we ask.
@@ -257,6 +279,7 @@ impl File {
         let limits = limits(&self.limits, problems);
         let matching = matching(&self.matching, problems);
         let initiator = initiator(self.initiator, problems);
+        let import = import(&self.import, problems);
         if !(8..=65_536).contains(&self.store.cache_mib) {
             problems.add("store.cache_mib", "must be from 8 to 65536", "leave it out for 64");
         }
@@ -285,6 +308,7 @@ impl File {
             limits,
             matching,
             initiator,
+            import,
         })
     }
 }
@@ -544,12 +568,29 @@ fn limits(file: &file::Limits, problems: &mut Problems) -> Limits {
 }
 
 fn matching(file: &file::Matching, problems: &mut Problems) -> Matching {
-    let in_range = |score: f64| (0.5..=1.0).contains(&score);
-    if !in_range(file.accept) || !in_range(file.review) || file.review > file.accept {
-        let remedy = "give review and accept from 0.5 to 1, accept not below review";
-        problems.add("matching", "has thresholds that cannot be used", remedy);
+    if !(0.5..1.0).contains(&file.release) {
+        problems.add("matching.release", "is not a probability that can be used", "give one from 0.5 to 0.999");
     }
-    Matching { accept: file.accept, review: file.review }
+    Matching { release: file.release }
+}
+
+fn import(file: &file::Import, problems: &mut Problems) -> Import {
+    let mut code = |key: &str, text: &str| {
+        let mut parts = text.splitn(3, '|').map(str::trim);
+        let mut next = || parts.next().unwrap_or_default();
+        let code = Code::new(next(), next(), next());
+        if code.code.is_empty() || code.scheme.is_empty() {
+            problems.add(key, "is not a code with its code system", "write code|code system|display name");
+        }
+        code
+    };
+    Import {
+        class_code: code("import.class_code", &file.class_code),
+        facility_type: code("import.facility_type", &file.facility_type),
+        practice_setting: code("import.practice_setting", &file.practice_setting),
+        confidentiality: code("import.confidentiality", &file.confidentiality),
+        language: file.language.as_str().into(),
+    }
 }
 
 fn initiator(file: file::Initiator, problems: &mut Problems) -> Initiator {

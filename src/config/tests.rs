@@ -165,7 +165,7 @@ fn everything_that_is_missing_or_wrong_is_told_at_once() {
         ("[[audit.collectors]]\naddress = \"a:6514\"", "audit.collectors[0].network"),
         ("[limits]\nrequests = 0", "limits.requests"),
         ("[limits]\nclock_skew_seconds = 90000", "limits.clock_skew_seconds"),
-        ("[matching]\naccept = 0.6", "matching"),
+        ("[matching]\nrelease = 0.4", "matching.release"),
         ("[initiator]\npurpose = \"treatment\"", "initiator.purpose"),
         ("[log]\nlevel = \"loud\"", "log.level"),
     ] {

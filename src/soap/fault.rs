@@ -39,6 +39,8 @@ pub enum Subcode {
     InvalidAddressingHeader,
     /// An addressing header that must be there is not.
     MessageAddressingHeaderRequired,
+    /// Answers go to the connection that asked, and to no other address.
+    OnlyAnonymousAddressSupported,
     /// The token is of a kind that is not supported.
     UnsupportedSecurityToken,
     /// An algorithm that is not accepted.
@@ -64,6 +66,7 @@ impl Subcode {
             Self::ActionNotSupported => "wsa:ActionNotSupported",
             Self::InvalidAddressingHeader => "wsa:InvalidAddressingHeader",
             Self::MessageAddressingHeaderRequired => "wsa:MessageAddressingHeaderRequired",
+            Self::OnlyAnonymousAddressSupported => "wsa:OnlyAnonymousAddressSupported",
             Self::UnsupportedSecurityToken => "wsse:UnsupportedSecurityToken",
             Self::UnsupportedAlgorithm => "wsse:UnsupportedAlgorithm",
             Self::InvalidSecurity => "wsse:InvalidSecurity",

@@ -1,0 +1,271 @@
+//! What a user or an operator asks of a gateway, whether through its socket or in the same process: find a patient's
+//! records, look at past exchanges, take documents in. Each is audited with the user's name.
+
+mod documents;
+mod fetch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::Gateway;
+use crate::id::{Demographics, Dtm, ExchangePurpose, Gender, HomeCommunityId, PatientId, PersonName, TraceId};
+use crate::net::control::{self, Control};
+use crate::pipeline::outgoing::Errands;
+use crate::storage::identities::Resolution;
+use crate::storage::traces::Trace;
+use crate::xcpd::initiating_gateway::Sought;
+
+pub use documents::{Imported, ImportedDocument, Listed};
+pub use fetch::{Account, DocumentAccount, MatchAccount};
+
+/// Something to be done.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "operation", rename_all = "kebab-case")]
+pub enum Operation {
+    /// Ask partners whether they know a patient.
+    Discover {
+        /// Whose errand.
+        errand: Errand,
+        /// Whom to look for.
+        patient: PatientSought,
+    },
+    /// And ask those who do for their documents.
+    Query {
+        /// Whose errand.
+        errand: Errand,
+        /// Whose documents.
+        patient: PatientSought,
+    },
+    /// And bring the documents home.
+    Fetch {
+        /// Whose errand.
+        errand: Errand,
+        /// Whose documents.
+        patient: PatientSought,
+        /// Where to put them.
+        out: PathBuf,
+    },
+    /// Bring named documents home.
+    Retrieve {
+        /// Whose errand.
+        errand: Errand,
+        /// The community that holds them.
+        home: HomeCommunityId,
+        /// Its repository.
+        repository: String,
+        /// Their unique ids.
+        documents: Vec<String>,
+        /// Where to put them.
+        out: PathBuf,
+    },
+    /// Take documents into our repository.
+    ImportDocuments {
+        /// Who does it.
+        user: String,
+        /// Whose documents.
+        patient: String,
+        /// Files, and folders of files.
+        paths: Vec<PathBuf>,
+    },
+    /// List documents of our repository.
+    ListDocuments {
+        /// Who looks.
+        user: String,
+        /// Whose documents.
+        patient: String,
+    },
+    /// The latest exchanges.
+    Traces {
+        /// How many.
+        limit: usize,
+    },
+    /// One exchange.
+    Trace {
+        /// Its name.
+        id: TraceId,
+    },
+}
+
+/// Whose errand it is, why, and how long it may take.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Errand {
+    /// The user's name.
+    pub user: String,
+    /// The purpose's code.
+    pub purpose: String,
+    /// Partners to ask, by the names of their files; none for all.
+    pub partners: Vec<String>,
+    /// The longest wait in seconds; the configuration's otherwise.
+    pub deadline: Option<u64>,
+}
+
+/// A patient by an identifier known here, or by demographics.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum PatientSought {
+    /// `ID^^^&OID&ISO` or `ID^^^NAMESPACE`.
+    Known {
+        /// The identifier.
+        id: String,
+    },
+    /// Name, birth date and gender.
+    Described {
+        /// Family name.
+        family: String,
+        /// Given name.
+        given: String,
+        /// Date of birth.
+        birth: Dtm,
+        /// Gender code.
+        gender: Option<String>,
+    },
+}
+
+impl std::fmt::Debug for PatientSought {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Known { .. } => "Known(…)",
+            Self::Described { .. } => "Described(…)",
+        })
+    }
+}
+
+/// What came of an operation.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "result", content = "value", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Of discovering, querying, retrieving.
+    Account(Account),
+    /// Of an import.
+    Imported(Imported),
+    /// Of a list.
+    Documents(Vec<Listed>),
+    /// Of a look at past exchanges.
+    Traces(Vec<Trace>),
+    /// It was not done, for this reason.
+    Failed(String),
+}
+
+/// Why an operation was not done, for whoever asked for it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OperationError(pub String);
+
+impl OperationError {
+    fn new(text: impl ToString) -> Self {
+        Self(text.to_string())
+    }
+}
+
+/// Does it.
+pub async fn run(gateway: &Arc<Gateway>, operation: Operation) -> Outcome {
+    let done = match operation {
+        Operation::Discover { errand, patient } => fetch::discover(gateway, &errand, &patient).await,
+        Operation::Query { errand, patient } => fetch::query(gateway, &errand, &patient).await,
+        Operation::Fetch { errand, patient, out } => fetch::fetch(gateway, &errand, &patient, &out).await,
+        Operation::Retrieve { errand, home, repository, documents, out } => {
+            fetch::retrieve(gateway, &errand, &home, &repository, &documents, &out).await
+        }
+        Operation::ImportDocuments { user, patient, paths } => {
+            documents::import(gateway, &user, &patient, &paths).await.map(Outcome::Imported)
+        }
+        Operation::ListDocuments { user, patient } => {
+            documents::list(gateway, &user, &patient).await.map(Outcome::Documents)
+        }
+        Operation::Traces { limit } => gateway.traces.latest(limit).map(Outcome::Traces).map_err(OperationError::new),
+        Operation::Trace { id } => match gateway.traces.get(id) {
+            Ok(trace) => Ok(Outcome::Traces(trace.into_iter().collect())),
+            Err(error) => Err(OperationError::new(error)),
+        },
+    };
+    done.unwrap_or_else(|error| Outcome::Failed(error.0))
+}
+
+/// Does what callers of the gateway's socket ask, until told to stop.
+pub async fn serve(control: Control, gateway: Arc<Gateway>, stop: CancellationToken) {
+    loop {
+        let mut stream = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = control.accept() => match accepted {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the control socket failed");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        let gateway = gateway.clone();
+        tokio::spawn(async move {
+            let Ok(line) = control::read_line(&mut stream).await else { return };
+            let outcome = match serde_json::from_str(&line) {
+                Ok(operation) => run(&gateway, operation).await,
+                Err(_) => Outcome::Failed("not an operation that this version knows".into()),
+            };
+            let Ok(line) = serde_json::to_string(&outcome) else { return };
+            if let Err(error) = control::write_line(&mut stream, &line).await {
+                tracing::debug!(%error, "whoever asked has gone");
+            }
+        });
+    }
+}
+
+impl Errand {
+    fn prepare(&self, gateway: &Gateway) -> Result<Errands, OperationError> {
+        let user = self.user.trim();
+        if user.is_empty() {
+            return Err(OperationError::new("name the user on whose behalf this is done"));
+        }
+        let purpose: ExchangePurpose = self.purpose.parse().map_err(OperationError::new)?;
+        Ok(Errands {
+            user: user.into(),
+            role: gateway.default_role.clone(),
+            purpose,
+            deadline: self.deadline.map_or(gateway.limits.fan_out, Duration::from_secs),
+            trace: TraceId::new(),
+        })
+    }
+}
+
+/// An identifier as a person writes it, with a namespace or an OID.
+fn patient_id(gateway: &Gateway, text: &str) -> Result<PatientId, OperationError> {
+    let mut components = text.trim().split('^');
+    let id = components.next().unwrap_or_default();
+    let authority = components.nth(2).unwrap_or_default();
+    let mut parts = authority.split('&').map(str::trim);
+    let mut next = || parts.next().unwrap_or_default();
+    let (namespace, universal_id, kind) = (next(), next(), next());
+    let domain = gateway.domains.resolve(namespace, universal_id, kind).map_err(OperationError::new)?;
+    PatientId::new(id, domain.authority.clone()).map_err(OperationError::new)
+}
+
+impl PatientSought {
+    fn find(&self, gateway: &Gateway) -> Result<Sought, OperationError> {
+        match self {
+            Self::Known { id } => {
+                let id = patient_id(gateway, id)?;
+                match gateway.identities.resolve(&gateway.tenant, &id).map_err(OperationError::new)? {
+                    Resolution::Active(person) => Ok(Sought::known(person, Some(id))),
+                    Resolution::Replaced { by, person } => Ok(Sought::known(person, Some(by))),
+                    Resolution::Unknown => Err(OperationError::new("the patient identifier is not known here")),
+                }
+            }
+            Self::Described { family, given, birth, gender } => {
+                let gender = gender.as_deref().map(|code| {
+                    Gender::from_wire(code).ok_or_else(|| OperationError::new("the gender is none of F, M and O"))
+                });
+                let demographics = Demographics {
+                    names: vec![PersonName::new(family, &[given])],
+                    birth: Some(birth.clone()),
+                    gender: gender.transpose()?,
+                    ..Demographics::default()
+                };
+                Ok(Sought { person: None, demographics, id: None })
+            }
+        }
+    }
+}
