@@ -7,8 +7,6 @@
 pub mod bundle;
 pub mod json;
 pub mod outcome;
-pub mod pdqm;
-pub mod pixm;
 pub mod resource;
 pub mod search;
 pub mod xml;

@@ -28,7 +28,7 @@
 //! | 2 state and rules | [`trust`] [`mpi`] [`storage`] [`directory`] [`authenticate`] [`policy`] [`routing`] [`atna`] | 0, 1, and what stands before it in this list |
 //! | 3 the road | [`gateway`] [`pipeline`] | 0 to 2 |
 //! | 4 profiles | [`xds`] [`xca`] [`xcpd`] [`pix`] [`pdq`] [`fhir`] | 0 to 3, and each other's transactions |
-//! | 5 edge | [`net`] [`endpoints`], then [`config`] [`app`] [`sandbox`] [`cli`] | everything |
+//! | 5 edge | [`net`] [`endpoints`] [`operations`], then [`config`] [`app`] [`sandbox`] [`cli`] | everything |
 //!
 //! A test in this file compares the `use crate::` lines with this table. Codecs (layer 1) take time, keys and limits as
 //! arguments, so every rule about expiry or truncation is a plain test. Outgoing calls have one seam, the trait
@@ -52,6 +52,7 @@ pub mod id;
 pub mod metadata;
 pub mod mpi;
 pub mod net;
+pub mod operations;
 pub mod pdq;
 pub mod pipeline;
 pub mod pix;
@@ -76,7 +77,7 @@ mod layers {
     use std::path::{Path, PathBuf};
 
     /// Every module of the crate's root with its layer; within layer 2 the order is the order of use.
-    const LAYERS: [(&str, u8); 32] = [
+    const LAYERS: [(&str, u8); 33] = [
         ("id", 0),
         ("xml", 10),
         ("soap", 10),
@@ -105,10 +106,11 @@ mod layers {
         ("fhir", 40),
         ("net", 50),
         ("endpoints", 51),
-        ("config", 52),
-        ("app", 53),
-        ("sandbox", 54),
-        ("cli", 55),
+        ("operations", 52),
+        ("config", 53),
+        ("app", 54),
+        ("sandbox", 55),
+        ("cli", 56),
     ];
 
     fn layer(module: &str) -> Option<u8> {

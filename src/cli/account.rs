@@ -1,0 +1,123 @@
+//! What people read: accounts of exchanges, lists, reports.
+
+use crate::atna::verify::Report;
+use crate::id::Transaction;
+use crate::operations::{Account, Imported, Listed, Outcome};
+use crate::storage::traces::{Step, Trace};
+
+/// The account of an exchange: each partner's part, then what came of it.
+pub fn account(account: &Account) -> String {
+    let mut text = String::new();
+    for (transaction, title) in [
+        (Transaction::Iti55, "Who knows the patient?"),
+        (Transaction::Iti38, "What documents do they have?"),
+        (Transaction::Iti39, "Bring them home"),
+    ] {
+        let steps: Vec<&Step> = account.steps.iter().filter(|step| step.transaction == transaction).collect();
+        if steps.is_empty() {
+            continue;
+        }
+        line(&mut text, &format!("{title}  ({} {})", transaction.code(), transaction.name()));
+        for one in steps {
+            line(&mut text, &step(one));
+        }
+    }
+    if account.documents.is_empty() {
+        line(&mut text, "No documents.");
+    } else {
+        line(&mut text, &format!("{} documents", account.documents.len()));
+    }
+    for document in &account.documents {
+        let place = document.file.as_ref().map_or("not fetched".to_owned(), |file| file.display().to_string());
+        let size = document.size.map(|size| format!("{size} bytes")).unwrap_or_default();
+        line(&mut text, &format!("  {:<34} {:<16} {size:>12}  {place}", document.title, document.mime_type));
+        if let Some(note) = &document.note {
+            line(&mut text, &format!("    note: {note}"));
+        }
+    }
+    let complete = if account.complete {
+        "Complete: every partner that was asked gave a proper answer."
+    } else {
+        "Not complete: see the reasons above. There may be more documents than these."
+    };
+    line(&mut text, complete);
+    line(&mut text, &format!("Trace {} in {} ms", account.trace, account.milliseconds));
+    text
+}
+
+fn step(step: &Step) -> String {
+    let what = match (step.transaction, step.results) {
+        (_, 0) => String::new(),
+        (Transaction::Iti55, 1) => "1 match".into(),
+        (Transaction::Iti55, many) => format!("{many} matches"),
+        (_, 1) => "1 document".into(),
+        (_, many) => format!("{many} documents"),
+    };
+    let reason = step.reason.as_deref().map(|reason| format!("  {reason}")).unwrap_or_default();
+    format!("  {:<20} {:<12} {what:<14} {:>7} ms{reason}", step.partner, step.state, step.milliseconds)
+}
+
+/// A past exchange.
+pub fn trace(trace: &Trace) -> String {
+    let mut text = String::new();
+    line(&mut text, &format!("{}  {}  {}", trace.id, trace.at.to_rfc3339(), trace.purpose));
+    for one in &trace.steps {
+        line(&mut text, &format!("  {} {}", one.transaction.code(), step(one).trim_start()));
+    }
+    text
+}
+
+/// What an import came to.
+pub fn imported(imported: &Imported) -> String {
+    let mut text = String::new();
+    for one in &imported.documents {
+        line(&mut text, &format!("taken in  {}  {}  {} bytes", one.path.display(), one.unique_id, one.size));
+    }
+    for (path, reason) in &imported.refused {
+        line(&mut text, &format!("refused   {}  {reason}", path.display()));
+    }
+    line(&mut text, &format!("{} taken in, {} refused", imported.documents.len(), imported.refused.len()));
+    text
+}
+
+/// A list of documents.
+pub fn listed(documents: &[Listed]) -> String {
+    let mut text = String::new();
+    for one in documents {
+        let created = one.created.as_deref().unwrap_or("-");
+        line(
+            &mut text,
+            &format!("{:<14} {:<10} {:<18} {}  {}", created, one.status, one.mime_type, one.unique_id, one.title),
+        );
+    }
+    line(&mut text, &format!("{} documents", documents.len()));
+    text
+}
+
+/// The result of a proof of the audit trail.
+pub fn audit(report: &Report) -> String {
+    match &report.problem {
+        None => format!("the audit trail is whole: {} records in {} files\n", report.records, report.segments),
+        Some(problem) => {
+            let (file, sequence) = (problem.file.display(), problem.sequence);
+            format!("the audit trail is NOT whole: {file}, entry {sequence}: {}\n", problem.explanation)
+        }
+    }
+}
+
+/// Any outcome.
+pub fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Account(one) => account(one),
+        Outcome::Imported(one) => imported(one),
+        Outcome::Documents(list) => listed(list),
+        Outcome::Traces(list) if list.is_empty() => "no such exchange\n".into(),
+        Outcome::Traces(list) => list.iter().map(trace).collect(),
+        Outcome::Failed(reason) => format!("{reason}\n"),
+    }
+}
+
+fn line(text: &mut String, content: &str) {
+    text.push_str(content.trim_end());
+    text.push('\n');
+}

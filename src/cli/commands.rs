@@ -1,0 +1,238 @@
+//! What the commands do.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+use super::arguments::{Documents, Errand, Fetch, Patient, Retrieve, Trace};
+use super::{
+    AuditCommand, CheckArguments, CliError, Command, ConfigArguments, SandboxArguments, account, certificates,
+};
+use crate::app::App;
+use crate::atna::verify::verify;
+use crate::config::{self, LogFormat, Settings, check};
+use crate::id::Clock;
+use crate::net::control;
+use crate::operations::{self, Operation, Outcome, PatientSought};
+use crate::sandbox::Sandbox;
+
+/// Runs a command.
+pub fn dispatch(command: Command) -> Result<ExitCode, CliError> {
+    match command {
+        Command::Sandbox(arguments) => sandbox(&arguments),
+        Command::Serve(arguments) => serve(&arguments),
+        Command::Check(arguments) => Ok(check(&arguments)),
+        Command::Discover(it) => operate(
+            &it.errand.config,
+            it.errand.json,
+            Operation::Discover { errand: errand(&it.errand), patient: patient(it.patient)? },
+        ),
+        Command::Query(it) => operate(
+            &it.errand.config,
+            it.errand.json,
+            Operation::Query { errand: errand(&it.errand), patient: patient(it.patient)? },
+        ),
+        Command::Fetch(Fetch { errand: given, patient: sought, out }) => operate(
+            &given.config,
+            given.json,
+            Operation::Fetch { errand: errand(&given), patient: patient(sought)?, out: absolute(&out)? },
+        ),
+        Command::Retrieve(Retrieve { errand: given, home, repository, documents, out }) => {
+            let operation =
+                Operation::Retrieve { errand: errand(&given), home, repository, documents, out: absolute(&out)? };
+            operate(&given.config, given.json, operation)
+        }
+        Command::Documents(Documents::Import { config, user, patient, paths, json }) => {
+            let paths = paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
+            operate(&config, json, Operation::ImportDocuments { user, patient, paths })
+        }
+        Command::Documents(Documents::List { config, user, patient, json }) => {
+            operate(&config, json, Operation::ListDocuments { user, patient })
+        }
+        Command::Trace(Trace::List { config, limit, json }) => operate(&config, json, Operation::Traces { limit }),
+        Command::Trace(Trace::Show { config, trace, json }) => operate(&config, json, Operation::Trace { id: trace }),
+        Command::Audit(AuditCommand::Verify { config, json }) => audit(&config, json),
+        Command::Certificates(command) => certificates::run(command).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::new)
+}
+
+fn settings(arguments: &ConfigArguments) -> Result<Settings, CliError> {
+    config::load(&arguments.config)
+        .map_err(|problems| CliError(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+}
+
+/// Starts the log. Commands for people keep it to warnings, so that what they print is what they say.
+fn log(format: LogFormat, level: &str) {
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call in one process keeps the first log.
+    drop(match format {
+        LogFormat::Json => to.json().try_init(),
+        LogFormat::Text => to.try_init(),
+    });
+}
+
+fn serve(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
+    let settings = settings(arguments)?;
+    log(settings.log_format, settings.log_level.name());
+    runtime()?.block_on(async {
+        let app = App::open(settings, Clock::system()).map_err(CliError::new)?;
+        let running = app.serve().await.map_err(CliError::new)?;
+        until_interrupted().await;
+        tracing::info!("stopping; running requests are let end");
+        running.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn until_interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else {
+        drop(tokio::signal::ctrl_c().await);
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+}
+
+fn check(arguments: &CheckArguments) -> ExitCode {
+    let path = &arguments.config.config;
+    let report = if arguments.syntax_only {
+        let problems = config::load(path).err().unwrap_or_default();
+        check::Report { problems, notes: Vec::new() }
+    } else {
+        check::run(path, &Clock::system())
+    };
+    if arguments.json {
+        let list = |problems: &[crate::directory::Problem]| {
+            let one = |p: &crate::directory::Problem| serde_json::json!({ "file": p.file, "line": p.line, "key": p.key, "text": p.text, "remedy": p.remedy });
+            problems.iter().map(one).collect::<Vec<_>>()
+        };
+        println!("{}", serde_json::json!({ "problems": list(&report.problems), "notes": list(&report.notes) }));
+    } else {
+        for problem in &report.problems {
+            println!("problem  {problem}");
+        }
+        for note in &report.notes {
+            println!("note     {note}");
+        }
+        println!("{} problems, {} notes", report.problems.len(), report.notes.len());
+    }
+    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Has the gateway do it if it serves, else does it here.
+fn operate(arguments: &ConfigArguments, json: bool, operation: Operation) -> Result<ExitCode, CliError> {
+    let settings = settings(arguments)?;
+    log(LogFormat::Text, "warn");
+    let outcome = runtime()?.block_on(async {
+        if let Some(mut stream) = control::connect(&settings.store.folder).await {
+            let line = serde_json::to_string(&operation).map_err(CliError::new)?;
+            control::write_line(&mut stream, &line).await.map_err(CliError::new)?;
+            let answer = control::read_line(&mut stream).await.map_err(CliError::new)?;
+            return serde_json::from_str(&answer)
+                .map_err(|_| CliError("the gateway gave no answer that this version understands".into()));
+        }
+        let app = App::open(settings, Clock::system()).map_err(CliError::new)?;
+        let outcome = operations::run(&app.gateway, operation).await;
+        app.close().await;
+        Ok(outcome)
+    })?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&outcome).map_err(CliError::new)?);
+    } else {
+        print!("{}", account::outcome(&outcome));
+    }
+    Ok(match &outcome {
+        Outcome::Failed(_) => ExitCode::FAILURE,
+        Outcome::Imported(imported) if !imported.refused.is_empty() => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+fn audit(arguments: &ConfigArguments, json: bool) -> Result<ExitCode, CliError> {
+    let settings = settings(arguments)?;
+    let pem = std::fs::read(&settings.signing.certificate).map_err(CliError::new)?;
+    let certificate = crate::sandbox::leaf_of(&pem).map_err(CliError::new)?;
+    let report = verify(&settings.store.folder.join("audit"), &[certificate]).map_err(CliError::new)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report).map_err(CliError::new)?);
+    } else {
+        print!("{}", account::audit(&report));
+    }
+    Ok(if report.problem.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn sandbox(arguments: &SandboxArguments) -> Result<ExitCode, CliError> {
+    log(LogFormat::Text, "error");
+    runtime()?.block_on(async {
+        let say = |text: &str| {
+            if !arguments.json {
+                println!("{text}");
+            }
+        };
+        let sandbox = Sandbox::start(&arguments.folder).await.map_err(CliError::new)?;
+        say(&format!("Three communities on this machine, in {}:", sandbox.folder.display()));
+        say(&format!("  hospital  https://{}   asks", sandbox.hospital.https));
+        say(&format!("  valley    https://{}   answers for itself (Carequality style)", sandbox.valley.https));
+        say(&format!("  hub       https://{}   answers for Harbor and Summit (QHIN style)", sandbox.hub.https));
+        let loaded = sandbox.load().await.map_err(CliError::new)?;
+        say(&format!("{} patients fed over MLLP, {} documents provided.\n", loaded.patients, loaded.documents));
+        let out = sandbox.folder.join("records");
+        let mut accounts = Vec::new();
+        for patient in sandbox.hospital_patients().into_iter().take(3) {
+            let Some(record) = patient.at(crate::sandbox::samples::Community::Hospital) else { continue };
+            let account = sandbox.fetch(record.local_id, &out.join(record.local_id)).await.map_err(CliError::new)?;
+            say(&format!("Records of {} ({}):", record.local_id, patient.story));
+            say(&account::account(&account));
+            accounts.push(account);
+        }
+        let reports = sandbox.verify_audit().map_err(CliError::new)?;
+        for (site, report) in &reports {
+            say(&format!("{:<9} {}", site.name(), account::audit(report).trim_end()));
+        }
+        if arguments.json {
+            let audit: Vec<_> = reports.iter().map(|(site, report)| (site.name(), report)).collect();
+            println!("{}", serde_json::json!({ "folder": sandbox.folder, "accounts": accounts, "audit": audit }));
+        }
+        let whole = reports.iter().all(|(_, report)| report.problem.is_none());
+        let fetched = accounts.iter().flat_map(|account| &account.documents).any(|document| document.file.is_some());
+        if arguments.stay {
+            let config = sandbox.folder.join("hospital/causeway.toml");
+            say(&format!("\nThe gateways stay up. Try: causeway trace list --config {}", config.display()));
+            until_interrupted().await;
+        }
+        sandbox.stop().await;
+        Ok(if whole && fetched { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+fn errand(given: &Errand) -> operations::Errand {
+    operations::Errand {
+        user: given.user.clone(),
+        purpose: given.purpose.clone(),
+        partners: given.partners.clone(),
+        deadline: given.deadline,
+    }
+}
+
+fn patient(sought: Patient) -> Result<PatientSought, CliError> {
+    match sought {
+        Patient { patient: Some(id), .. } => Ok(PatientSought::Known { id }),
+        Patient { family: Some(family), given: Some(given), birth: Some(birth), gender, .. } => {
+            Ok(PatientSought::Described { family, given, birth, gender })
+        }
+        _ => Err(CliError("name the patient: --patient, or --family, --given and --birth".into())),
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(path).map_err(CliError::new)
+}
