@@ -4,8 +4,6 @@
 //! metadata as beside none. Everything is borrowed from the tree. An element is what is canonicalised here, so the
 //! rules for what stands outside the document element have no place.
 
-use std::borrow::Cow;
-
 use uppsala::{Attribute, Document, NodeId, NodeKind};
 
 /// Prefix and namespace name; both empty where the default namespace is none.
@@ -30,8 +28,14 @@ struct Scope<'d> {
     written: Vec<Binding<'d>>,
 }
 
-fn innermost<'d>(bindings: &[Binding<'d>], prefix: &str) -> &'d str {
-    bindings.iter().rev().find(|(known, _)| *known == prefix).map_or("", |(_, name)| name)
+fn innermost<'d>(bindings: &[Binding<'d>], prefix: &str) -> Option<Binding<'d>> {
+    // Prefixes are a few letters: comparing them here is cheaper than a call.
+    bindings.iter().rev().find(|(known, _)| known.len() == prefix.len() && known.bytes().eq(prefix.bytes())).copied()
+}
+
+/// Namespace names of one document are mostly the very same text.
+fn is_same(one: &str, two: &str) -> bool {
+    std::ptr::eq(one, two) || one == two
 }
 
 impl<'d> Exclusive<'d, '_> {
@@ -101,11 +105,12 @@ impl<'d> Exclusive<'d, '_> {
     fn write_namespaces(&self, element: &'d uppsala::Element<'d>, scope: &mut Scope<'d>, output: &mut Vec<u8>) {
         let first = scope.written.len();
         let mut visit = |prefix: &str| {
-            let wanted = scope.declared.iter().rev().find(|(known, _)| *known == prefix).copied();
+            let wanted = innermost(&scope.declared, prefix);
             // An undeclared prefix is only of interest for the default namespace, which may be undone by xmlns="".
             let Some(binding) = wanted.or(prefix.is_empty().then_some(("", ""))) else { return };
             // A second use of a prefix by this element finds the binding that the first one has pushed.
-            if prefix != "xml" && innermost(&scope.written, prefix) != binding.1 {
+            let written = innermost(&scope.written, prefix).map_or("", |(_, name)| name);
+            if prefix != "xml" && !is_same(written, binding.1) {
                 scope.written.push(binding);
             }
         };
@@ -127,14 +132,9 @@ fn write_attributes(attributes: &[Attribute<'_>], output: &mut Vec<u8>) {
     fn key<'a>(attribute: &'a Attribute<'_>) -> (&'a str, &'a str) {
         (attribute.name.namespace_uri.as_deref().unwrap_or(""), &attribute.name.local_name)
     }
-    let sorted = if attributes.is_sorted_by_key(key) {
-        Cow::Borrowed(attributes)
-    } else {
-        let mut sorted = attributes.to_vec();
-        sorted.sort_by(|one, two| key(one).cmp(&key(two)));
-        Cow::Owned(sorted)
-    };
-    for attribute in sorted.iter() {
+    let mut sorted: Vec<&Attribute<'_>> = attributes.iter().collect();
+    sorted.sort_by(|one, two| key(one).cmp(&key(two)));
+    for attribute in sorted {
         output.push(b' ');
         name(attribute_prefix(attribute), &attribute.name.local_name, output);
         value(&attribute.value, output);
