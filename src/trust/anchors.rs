@@ -336,7 +336,12 @@ pub struct Trust {
     generation: AtomicU64,
     /// Clients whose certificates passed a handshake moments ago, so that `Peer` need not repeat the signatures.
     recent: moka::sync::Cache<(u64, [u8; 32]), Arc<[NetworkName]>>,
+    /// Chains that were found good moments ago, and when: a partner signs many messages with one certificate.
+    found_good: moka::sync::Cache<(u64, NetworkName, Usage, [u8; 32]), Timestamp>,
 }
+
+/// How long a chain that was found good is not looked at again.
+const STAYS_GOOD: Duration = Duration::from_secs(30);
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -355,6 +360,7 @@ impl Trust {
             store: ArcSwap::from_pointee(store),
             generation: AtomicU64::new(1),
             recent,
+            found_good: moka::sync::Cache::builder().max_capacity(4096).time_to_live(STAYS_GOOD).build(),
         }))
     }
 
@@ -390,9 +396,18 @@ impl Trust {
         usage: Usage,
         at: Timestamp,
     ) -> Result<(), ChainError> {
+        // The generation is read first: should the store be swapped in between, the entry is merely not found.
+        let generation = self.generation();
+        let key = (generation, network.clone(), usage, chain_digest(std::iter::once(leaf).chain(intermediates)));
+        // Compared with the time asked about, which need not be that of the cache's own clock.
+        if self.found_good.get(&key).is_some_and(|found| found <= at && at < found.plus(STAYS_GOOD)) {
+            return Ok(());
+        }
         let store = self.store.load();
         let network = store.network(network).ok_or(ChainError::UnknownNetwork)?;
-        network.verify(leaf, intermediates, usage, unix_time(at))
+        network.verify(leaf, intermediates, usage, unix_time(at))?;
+        self.found_good.insert(key, at);
+        Ok(())
     }
 
     /// The networks that trust the owner of a chain (leaf first) to sign messages.

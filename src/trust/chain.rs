@@ -11,7 +11,7 @@ use super::tls;
 use crate::id::Timestamp;
 
 /// What a certificate is about to be used for. A purpose is checked only when the certificate names purposes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Usage {
     /// To open TLS connections (extended key usage clientAuth).
     Client,

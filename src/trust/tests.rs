@@ -252,6 +252,23 @@ fn a_reload_with_problems_changes_nothing_and_a_good_one_all() {
 }
 
 #[test]
+fn a_chain_found_good_is_judged_again_for_another_time_use_or_network() {
+    let house = House::new();
+    let minute = Duration::from_secs(60);
+    let leaf = house.leaf_valid(Validity { from: house.now.minus(minute), until: house.now.plus(minute) });
+    let trust = house.open().unwrap();
+    let at = |at| verdict(&trust, &leaf, Usage::Signing, at);
+    assert_eq!(at(house.now), Ok(()));
+    assert_eq!(at(house.now.minus(minute * 5)), Err(ChainError::NotYetValid));
+    assert_eq!(at(house.now), Ok(()));
+    assert_eq!(at(house.now.plus(minute * 5)), Err(ChainError::Expired));
+    let nowhere: NetworkName = "nowhere".parse().unwrap();
+    let chain = leaf.chain();
+    let elsewhere = trust.verify_chain(&nowhere, &chain[0], &chain[1..], Usage::Signing, house.now);
+    assert_eq!(elsewhere, Err(ChainError::UnknownNetwork));
+}
+
+#[test]
 fn the_board_shows_what_expires_when() {
     let house = House::new();
     house.revoke(&[]);
