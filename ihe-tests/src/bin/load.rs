@@ -38,7 +38,14 @@ enum Command {
     /// Sign document queries (ITI-38).
     PrepareIti38(Prepare),
     /// Sign retrievals of one document (ITI-39).
-    PrepareIti39(Prepare),
+    PrepareIti39 {
+        /// What and how many.
+        #[command(flatten)]
+        prepare: Prepare,
+        /// A file with the unique ids of documents, each on a line.
+        #[arg(long)]
+        documents: PathBuf,
+    },
     /// Requests over mutual TLS on connections that are kept.
     Https(Https),
     /// Registrations of new patients over MLLP for some time.
@@ -177,7 +184,10 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::PrepareIti55(wanted) => prepared_file(&arguments, wanted, Kind::Discovery)?,
         Command::PrepareIti38(wanted) => prepared_file(&arguments, wanted, Kind::Query)?,
-        Command::PrepareIti39(wanted) => prepared_file(&arguments, wanted, Kind::Retrieve)?,
+        Command::PrepareIti39 { prepare, documents } => {
+            let ids: Vec<String> = std::fs::read_to_string(documents)?.lines().map(str::to_owned).collect();
+            prepared_file(&arguments, prepare, Kind::Retrieve(&ids))?;
+        }
         Command::Https(wanted) => {
             let messages = wanted.messages.as_deref().map(prepared::read).transpose()?.unwrap_or_default();
             let plan = https::Plan {
@@ -244,7 +254,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn prepared_file(arguments: &Arguments, wanted: &Prepare, kind: Kind) -> Result<(), Failure> {
+fn prepared_file(arguments: &Arguments, wanted: &Prepare, kind: Kind<'_>) -> Result<(), Failure> {
     let maker = Maker::new(certificates::signing_key(&arguments.folder, "asker")?, &wanted.url)?;
     prepared::write(&wanted.output, &prepare(&maker, kind, wanted.first, wanted.count, wanted.different)?)
 }

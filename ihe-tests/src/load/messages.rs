@@ -34,13 +34,13 @@ const LIFETIME: Duration = Duration::from_secs(1800);
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub enum Kind<'i> {
     /// Discovery of a patient by name, gender, birth, address, telephone and the partner's identifier.
     Discovery,
     /// The documents of a patient.
     Query,
-    /// One document.
-    Retrieve,
+    /// One document, of these unique ids in turn.
+    Retrieve(&'i [String]),
 }
 
 /// Makes signed messages for one address, with one assertion.
@@ -79,11 +79,11 @@ impl Maker {
     }
 
     /// Signs a message.
-    pub fn message(&self, kind: Kind, number: u64) -> Result<Prepared, Failure> {
+    pub fn message(&self, kind: Kind<'_>, number: u64) -> Result<Prepared, Failure> {
         let (action, body) = match kind {
             Kind::Discovery => (discovery::ACTION, self.discovery(number)?),
             Kind::Query => ("urn:ihe:iti:2007:CrossGatewayQuery", query(number)?),
-            Kind::Retrieve => ("urn:ihe:iti:2007:CrossGatewayRetrieve", retrieve(number)?),
+            Kind::Retrieve(ids) => ("urn:ihe:iti:2007:CrossGatewayRetrieve", retrieve(one_of(ids, number)?)?),
         };
         let security = self.token.header(self.now, LIFETIME, &self.key)?;
         let envelope = envelope::write(&Addressing::request(action, &self.url), &security.markup, &body);
@@ -92,7 +92,7 @@ impl Maker {
                 content_type: format!("application/soap+xml; charset=UTF-8; action=\"{action}\""),
                 body: Bytes::from(envelope),
             },
-            Kind::Retrieve => {
+            Kind::Retrieve(_) => {
                 let (content_type, body) = mtom::write_all(Some(action), &envelope, &[]);
                 Prepared { content_type, body }
             }
@@ -130,22 +130,22 @@ fn query(number: u64) -> Result<String, Failure> {
     Ok(request.encode())
 }
 
-fn retrieve(number: u64) -> Result<String, Failure> {
+fn one_of(ids: &[String], number: u64) -> Result<&str, Failure> {
+    let at = usize::try_from(number)?.checked_rem(ids.len()).ok_or("there is no document to ask for")?;
+    Ok(&ids[at])
+}
+
+fn retrieve(unique_id: &str) -> Result<String, Failure> {
     let document = DocumentId {
         home: Some(GATEWAY_HOME.parse()?),
         repository: RepositoryId::new(REPOSITORY)?,
-        document: DocumentUniqueId::new(&document_id(number))?,
+        document: DocumentUniqueId::new(unique_id)?,
     };
     Ok(xca::retrieve::Request { documents: vec![document] }.encode())
 }
 
-/// The unique id of a document.
-pub fn document_id(number: u64) -> String {
-    format!("2.999.30.8.{number}")
-}
-
 /// Signs messages with numbers from `first` on (modulo `modulus`, if there is one), on two threads.
-pub fn prepare(maker: &Maker, kind: Kind, first: u64, count: u64, modulus: u64) -> Result<Vec<Prepared>, Failure> {
+pub fn prepare(maker: &Maker, kind: Kind<'_>, first: u64, count: u64, modulus: u64) -> Result<Vec<Prepared>, Failure> {
     let number = |at: u64| if modulus == 0 { first + at } else { first + at % modulus };
     let part = |from: u64, to: u64| (from..to).map(|at| maker.message(kind, number(at))).collect::<Result<Vec<_>, _>>();
     std::thread::scope(|scope| {
