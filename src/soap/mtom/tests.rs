@@ -252,7 +252,7 @@ fn captures_of_the_corpus_are_read() {
         ("mtom/epd-iti-41_request.mime.txt", 0),
         ("mtom/epd-iti-41_request_raw.mime.txt", 2),
         ("mtom/epd-iti-41_response_raw.mime.txt", 1),
-        ("mtom/nist-data-httpparser-http-mtom-pnr.txt", 3),
+        ("mtom/nist-data-httpparser-http-mtom-pnr.txt", 2),
         ("mtom/nist-data-httpparser-http-simple.txt", 1),
         ("mtom/nist-pnrxop-xop-body.txt", 2),
         ("mtom/openhim-pnr_e2e_mtom.mime.txt", 2),
