@@ -1,4 +1,5 @@
-//! HL7 version 3: data types, the transmission wrapper, persons and acknowledgements (NE2008; ITI TF-2: Appendix O).
+//! HL7 version 3: data types, the transmission wrapper, persons, registrations, what queries share,
+//! and acknowledgements (NE2008; ITI TF-2: Appendix O).
 //!
 //! Reading goes by local names in any order, because live partners bind other prefixes, reorder elements and write
 //! values as text; writing follows the order of the schema.
@@ -6,6 +7,8 @@
 pub mod ack;
 pub mod datatype;
 pub mod person;
+pub mod query;
+pub mod registration;
 pub mod wrapper;
 
 use crate::xml::{Element, Writer, ns};

@@ -193,7 +193,8 @@ pub fn write_name(writer: &mut Writer, element: &'static str, name: &PersonName)
     writer.end();
 }
 
-fn write_name_parts(writer: &mut Writer, name: &PersonName) {
+/// Writes what is in a PN, for whoever writes its attributes.
+pub fn write_name_parts(writer: &mut Writer, name: &PersonName) {
     let part = |writer: &mut Writer, element, text: &SmolStr| {
         if !text.is_empty() {
             writer.leaf(element, text);

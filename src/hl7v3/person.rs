@@ -8,7 +8,7 @@ use super::datatype::{
 };
 use super::{child, children, find};
 use crate::id::patient::MultipleBirth;
-use crate::id::{Demographics, Domains, Gender, PatientId, PersonName};
+use crate::id::{AssigningAuthority, Demographics, Domains, Gender, Oid, PatientId, PersonName};
 use crate::xml::{Element, Writer};
 
 /// Role codes of relatives.
@@ -64,6 +64,11 @@ fn text(element: Element<'_>) -> SmolStr {
 /// Writes `patientPerson`. Identifiers of authorities without an OID cannot be said in v3 and are left out, as are the
 /// account number and whether the identity is reliable, which have no element here.
 pub fn write(writer: &mut Writer, person: &Demographics) {
+    write_lacking(writer, person, &[]);
+}
+
+/// The same, saying of some authorities that they have no identifier for this person (ITI TF-2: 3.47.4.2.2).
+pub fn write_lacking(writer: &mut Writer, person: &Demographics, lacking: &[AssigningAuthority]) {
     writer.start("patientPerson").attribute("classCode", "PSN").attribute("determinerCode", "INSTANCE");
     if person.names.is_empty() {
         writer.start("name").attribute("nullFlavor", "NA").end();
@@ -96,6 +101,12 @@ pub fn write(writer: &mut Writer, person: &Demographics) {
     for id in &person.other_ids {
         write_other_id(writer, id);
     }
+    for oid in lacking.iter().filter_map(AssigningAuthority::oid) {
+        writer.start("asOtherIDs").attribute("classCode", "PAT");
+        Ii::default().write(writer, "id");
+        write_scope(writer, &oid);
+        writer.end();
+    }
     write_mother(writer, person.mothers_maiden_name.as_ref(), &person.mothers_ids);
     if let Some(place) = &person.birth_place {
         writer.start("birthPlace").attribute("classCode", "BIRTHPL");
@@ -116,9 +127,14 @@ fn write_other_id(writer: &mut Writer, id: &PatientId) {
     let Some(oid) = id.authority().oid() else { return };
     writer.start("asOtherIDs").attribute("classCode", "PAT");
     write_patient_id(writer, "id", id);
+    write_scope(writer, &oid);
+    writer.end();
+}
+
+fn write_scope(writer: &mut Writer, oid: &Oid) {
     writer.start("scopingOrganization").attribute("classCode", "ORG").attribute("determinerCode", "INSTANCE");
     Ii::root(oid.as_str()).write(writer, "id");
-    writer.end().end();
+    writer.end();
 }
 
 fn write_mother(writer: &mut Writer, name: Option<&PersonName>, ids: &[PatientId]) {
