@@ -7,4 +7,5 @@ pub mod answer;
 pub mod criteria;
 pub mod parameters_v2;
 pub mod query_v2;
+pub mod query_v3;
 pub mod visit;

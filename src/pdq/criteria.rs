@@ -5,7 +5,7 @@
 use smol_str::SmolStr;
 
 use super::visit::Visit;
-use crate::id::{Demographics, PatientId};
+use crate::id::{Demographics, Dtm, PatientId};
 
 /// A query by example.
 #[derive(Clone, Default, Eq, PartialEq)]
@@ -13,6 +13,8 @@ pub struct PatientQuery {
     /// What the person looks like. Several names are alternatives; of every other list, the person has to match each
     /// element. A date of birth may be a year or a month. `other_ids` is empty: identifiers of all kinds are in `ids`.
     pub person: Demographics,
+    /// The date of birth lies in that interval. Only v3 can say it, and only where a single date does not.
+    pub birth_between: Option<Interval>,
     /// Identifiers, each of which the person must have: of a patient identifier domain, a social security number, a
     /// licence. In v3 an account number may be among them, because it cannot be told apart there.
     pub ids: Vec<PatientId>,
@@ -33,6 +35,21 @@ impl std::fmt::Debug for PatientQuery {
     }
 }
 
+/// A time between two dates, both of which belong to it; absent means open.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Interval {
+    /// Not before this.
+    pub from: Option<Dtm>,
+    /// Not after this.
+    pub to: Option<Dtm>,
+}
+
+impl std::fmt::Debug for Interval {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Interval(…)")
+    }
+}
+
 /// How a text of a query is to be compared.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub enum Intent<'q> {
@@ -47,7 +64,10 @@ pub enum Intent<'q> {
 impl PatientQuery {
     /// It asks for nothing, so everybody would match.
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty() && self.visit == Visit::default() && self.person == Demographics::default()
+        self.ids.is_empty()
+            && self.birth_between.is_none()
+            && self.visit == Visit::default()
+            && self.person == Demographics::default()
     }
 
     /// How a part of a name is meant. None: the part is empty or a lone `*`, so anything will do.
