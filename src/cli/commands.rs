@@ -206,7 +206,13 @@ fn sandbox(arguments: &SandboxArguments) -> Result<ExitCode, CliError> {
         let fetched = accounts.iter().flat_map(|account| &account.documents).any(|document| document.file.is_some());
         if arguments.stay {
             let config = sandbox.folder.join("hospital/causeway.toml");
-            say(&format!("\nThe gateways stay up. Try: causeway trace list --config {}", config.display()));
+            let config = config.display();
+            say("\nThe gateways stay up until you press Ctrl-C. From another terminal, for instance:");
+            say(&format!(
+                "  causeway fetch --config {config} --patient 'H1002^^^HOSPITAL' --purpose T-TRTMNT --user you@example.org"
+            ));
+            say(&format!("  causeway trace list --config {config}"));
+            say(&format!("  causeway audit verify --config {config}"));
             until_interrupted().await;
         }
         sandbox.stop().await;
