@@ -5,7 +5,9 @@
 //! The messages of the transactions are in `pixm` (ITI-83, 104), `pdqm` (78, 119) and `mhd` (65 to 68, 105).
 
 pub mod bundle;
+pub mod capability;
 pub mod json;
+pub mod mhd;
 pub mod outcome;
 pub mod resource;
 pub mod search;

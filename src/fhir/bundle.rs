@@ -1,5 +1,7 @@
 //! Bundle: search results, transactions, messages and their answers.
 
+use std::fmt;
+
 use serde_json::Value;
 use smol_str::SmolStr;
 
@@ -116,7 +118,7 @@ pub struct Found {
 }
 
 /// `entry.request`.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Asked {
     /// `POST`, `PUT`, `PATCH`, `DELETE`, `GET`.
     pub method: SmolStr,
@@ -140,7 +142,7 @@ pub struct Answered {
 }
 
 /// One entry.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Entry {
     /// The absolute URL or URN of the resource.
     pub full_url: Option<SmolStr>,
@@ -152,6 +154,18 @@ pub struct Entry {
     pub request: Option<Asked>,
     /// In the answer to one.
     pub response: Option<Answered>,
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Asked({})", self.method)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({})", self.resource_type())
+    }
 }
 
 impl Entry {
@@ -259,7 +273,7 @@ impl Found {
 }
 
 /// A Bundle.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Bundle {
     /// `type`
     pub kind: Kind,
@@ -271,6 +285,13 @@ pub struct Bundle {
     pub links: Vec<(SmolStr, SmolStr)>,
     /// The entries.
     pub entries: Vec<Entry>,
+}
+
+impl fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Links hold searches, and those hold names.
+        write!(f, "Bundle({:?}, {:?})", self.kind, self.entries)
+    }
 }
 
 impl Bundle {
@@ -345,7 +366,8 @@ impl Bundle {
                         && !reference.contains(':')
                         && url.strip_suffix(reference).is_some_and(|base| base.ends_with('/')))
             }) || entry.resource.as_ref().is_some_and(|resource| {
-                reference.split_once('/') == json::text(resource, "id").map(|id| (json::resource_type(resource), id))
+                let own = json::text(resource, "id").map(|id| (json::resource_type(resource), id));
+                own.is_some() && reference.split_once('/') == own
             })
         })
     }
@@ -374,12 +396,14 @@ mod tests {
         let mut bundle = Bundle::new(Kind::Transaction);
         let entry = |url: &str, id: &str| Entry::post(url, json!({"resourceType": "Patient", "id": id}));
         bundle.entries = vec![entry("urn:uuid:1", "a"), entry("https://x.example/fhir/Patient/2", "b")];
+        bundle.entries.push(Entry::post("urn:uuid:3", json!({"resourceType": "Binary"})));
         for (reference, found) in [
             ("urn:uuid:1", Some("a")),
             ("Patient/2", Some("b")),
             ("Patient/a", Some("a")),
             ("https://x.example/fhir/Patient/2", Some("b")),
             ("2", None),
+            ("urn:uuid:2", None),
             ("https://y.example/fhir/Patient/2", None),
             ("", None),
         ] {

@@ -155,12 +155,18 @@ impl Identifier {
 }
 
 /// A Reference.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Reference {
     /// A URL, absolute or relative, a `urn:uuid:`, or `#id` of a contained resource.
     pub reference: Option<SmolStr>,
     /// The logical reference.
     pub identifier: Option<Identifier>,
+}
+
+impl std::fmt::Debug for Reference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reference(…)")
+    }
 }
 
 impl Reference {

@@ -1,0 +1,117 @@
+//! ITI-68 Retrieve Document: the address of a document, which says opaquely where it is (MHD 2:3.68).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::id::{DocumentUniqueId, HomeCommunityId, RepositoryId};
+
+/// Names a document in all communities.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Handle {
+    /// The community, if it is not ours.
+    pub home: Option<HomeCommunityId>,
+    /// The repository.
+    pub repository: RepositoryId,
+    /// The document.
+    pub unique_id: DocumentUniqueId,
+}
+
+impl Handle {
+    /// One segment of a path: base64url of the three with a line feed between them, which none of them has.
+    pub fn to_segment(&self) -> String {
+        let home = self.home.as_ref().map(ToString::to_string).unwrap_or_default();
+        URL_SAFE_NO_PAD.encode(format!("{home}\n{}\n{}", self.repository, self.unique_id))
+    }
+
+    /// The address: `{base}/Binary/{segment}`.
+    pub fn to_url(&self, base: &str) -> String {
+        format!("{}/Binary/{}", base.trim_end_matches('/'), self.to_segment())
+    }
+
+    /// Back from the segment; none for what was not written here.
+    pub fn from_segment(segment: &str) -> Option<Self> {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(segment).ok()?).ok()?;
+        let mut parts = text.split('\n');
+        let (home, repository, unique_id) = (parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() {
+            return None;
+        }
+        let home = if home.is_empty() { None } else { Some(home.parse().ok()?) };
+        Some(Self {
+            home,
+            repository: RepositoryId::new(repository).ok()?,
+            unique_id: DocumentUniqueId::new(unique_id).ok()?,
+        })
+    }
+}
+
+/// Whether an `Accept` header takes a media type (RFC 9110, 12.5.1); quality zero is a refusal of it. FHIR's own types
+/// mean the document wrapped as a Binary resource, which is not offered.
+pub fn accepts(header: Option<&str>, mime_type: &str) -> bool {
+    let Some(header) = header.map(str::trim).filter(|header| !header.is_empty()) else { return true };
+    let bare = |text: &str| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let wanted = bare(mime_type);
+    let group = wanted.split('/').next().unwrap_or_default().to_owned();
+    let mut best: Option<(u8, bool)> = None;
+    for range in header.split(',') {
+        let refused = range.split(';').skip(1).any(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            name.trim().eq_ignore_ascii_case("q") && value.trim().parse::<f32>().is_ok_and(|quality| quality <= 0.0)
+        });
+        let precision = match bare(range) {
+            range if range == wanted => 3,
+            range if range == format!("{group}/*") => 2,
+            range if range == "*/*" || range == "*" => 1,
+            _ => continue,
+        };
+        if best.is_none_or(|(known, _)| precision > known) {
+            best = Some((precision, !refused));
+        }
+    }
+    best.is_some_and(|(_, taken)| taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn handles_come_back_from_their_address() {
+        for home in [None, Some("urn:oid:2.999.1".parse().unwrap())] {
+            let handle = Handle {
+                home,
+                repository: RepositoryId::new("2.999.5").unwrap(),
+                unique_id: DocumentUniqueId::new("2.999.9.1^a/b c").unwrap(),
+            };
+            let url = handle.to_url("https://gw.example/fhir/");
+            let segment = url.strip_prefix("https://gw.example/fhir/Binary/").unwrap();
+            assert_eq!(Handle::from_segment(segment), Some(handle));
+        }
+    }
+
+    #[test]
+    fn accept_headers_are_weighed() {
+        for (header, taken) in [
+            (None, true),
+            (Some(""), true),
+            (Some("*/*"), true),
+            (Some("text/*;q=0.5"), true),
+            (Some("application/pdf"), false),
+            (Some("application/fhir+json"), false),
+            (Some("text/xml;q=0, */*"), false),
+            (Some("application/pdf, text/xml; q=0.1"), true),
+        ] {
+            assert_eq!(accepts(header, "text/xml; charset=utf-8"), taken, "{header:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_segment_is_read_or_refused(segment in "\\PC{0,60}", header in "\\PC{0,40}") {
+            let _ = Handle::from_segment(&segment);
+            let _ = accepts(Some(&header), "text/xml");
+        }
+    }
+}
