@@ -5,6 +5,8 @@ mod crash_audit;
 #[cfg(test)]
 mod crash_store;
 #[cfg(test)]
+mod fhir_resources;
+#[cfg(test)]
 mod iti_20;
 #[cfg(test)]
 mod tls_refusals;
