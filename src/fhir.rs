@@ -9,6 +9,8 @@ pub mod capability;
 pub mod json;
 pub mod mhd;
 pub mod outcome;
+pub mod pdqm;
+pub mod pixm;
 pub mod resource;
 pub mod search;
 pub mod xml;

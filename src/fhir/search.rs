@@ -314,6 +314,19 @@ impl fmt::Debug for Value {
     }
 }
 
+/// Hides names, dates of birth and identifiers of people from `{:?}`.
+macro_rules! redacted {
+    ($($kind:ident),*) => {$(
+        impl fmt::Debug for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($kind), "(…)"))
+            }
+        }
+    )*};
+}
+
+redacted!(Token, Text, When, Search);
+
 /// A condition: one of the values has to match.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Condition {
@@ -324,7 +337,7 @@ pub struct Condition {
 }
 
 /// A search that was understood: all conditions have to hold.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Search {
     /// The conditions.
     pub conditions: Vec<Condition>,

@@ -215,6 +215,24 @@ impl Xcn {
         component(&self.0, 3)
     }
 
+    /// The name.
+    pub fn name(&self) -> crate::id::PersonName {
+        let given = [self.given(), component(&self.0, 4)];
+        crate::id::PersonName {
+            family: self.family().into(),
+            given: given.into_iter().filter(|given| !given.is_empty()).map(SmolStr::from).collect(),
+            suffix: component(&self.0, 5).into(),
+            prefix: component(&self.0, 6).into(),
+            ..crate::id::PersonName::default()
+        }
+    }
+
+    /// The id with its authority, if it has one.
+    pub fn identifier(&self) -> Option<PatientId> {
+        let authority = component(&self.0, 9);
+        PatientId::from_cx(&smol_str::format_smolstr!("{}^^^{authority}", self.id())).ok()
+    }
+
     /// Has an id or a last name, as the framework wants.
     pub fn is_well_formed(&self) -> bool {
         !(self.id().is_empty() && self.family().is_empty())
@@ -383,11 +401,12 @@ impl SourcePatientInfo {
 }
 
 /// A component (counted from 1), with HL7 escape sequences resolved.
-fn component(text: &str, number: usize) -> String {
+pub fn component(text: &str, number: usize) -> String {
     unescape(text.split('^').nth(number - 1).unwrap_or_default())
 }
 
-fn escape(text: &str) -> String {
+/// A component's text with the characters that HL7 uses itself escaped.
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
