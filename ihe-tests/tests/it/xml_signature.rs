@@ -93,7 +93,7 @@ fn run(program: &str, arguments: &[&str]) -> Option<Output> {
     match Command::new(program).args(arguments).output() {
         Ok(output) => Some(output),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            println!("skipped: {program} is not installed");
+            ihe_tests::missing(format_args!("{program} is not installed"));
             None
         }
         Err(error) => panic!("{program}: {error}"),
@@ -102,11 +102,11 @@ fn run(program: &str, arguments: &[&str]) -> Option<Output> {
 
 /// A Python program with `signxml`, or none where that is missing.
 fn python(program: &str, arguments: &[&str]) -> Option<Output> {
-    if !run("python3", &["-c", "import signxml"])?.status.success() {
-        println!("skipped: signxml is not installed");
+    if !ihe_tests::python()?.args(["-c", "import signxml"]).output().unwrap().status.success() {
+        ihe_tests::missing("python package signxml is not installed");
         return None;
     }
-    run("python3", &[&["-c", program], arguments].concat())
+    Some(ihe_tests::python()?.args(["-c", program]).args(arguments).output().unwrap())
 }
 
 fn text(path: &Path) -> &str {
@@ -277,21 +277,10 @@ XMLVerifier().verify(assertion, x509_cert=open(certificate).read(), id_attribute
     }
 }
 
-/// The schemas of the shared corpus, if it is there.
-fn schemas() -> Option<PathBuf> {
-    let shared = std::env::var_os("CAUSEWAY_SHARED").map(PathBuf::from);
-    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let found = shared.into_iter().chain([beside]).map(|path| path.join("corpus/schema")).find(|path| path.is_dir());
-    if found.is_none() {
-        println!("skipped: the shared corpus is absent (set CAUSEWAY_SHARED)");
-    }
-    found
-}
-
 #[test]
 fn what_we_write_is_valid_by_the_schemas() {
-    let Some(schemas) = schemas() else { return };
-    let schemas = schemas.canonicalize().unwrap();
+    let Some(shared) = ihe_tests::shared() else { return };
+    let schemas = shared.join("corpus/schema").canonicalize().unwrap();
     let import = |namespace: &str, file: &str| {
         ["<xs:import namespace=\"", namespace, "\" schemaLocation=\"", text(&schemas.join(file)), "\"/>"].concat()
     };
