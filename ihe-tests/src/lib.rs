@@ -1,5 +1,6 @@
 //! What the integration tests share: gateways started in-process, test certificates, peers found on the machine.
 
+pub mod harness;
 pub mod load;
 
 use std::fmt::Display;

@@ -1,6 +1,8 @@
 //! Integration tests, one module for each transaction or quality.
 
 #[cfg(test)]
+mod addressing;
+#[cfg(test)]
 mod crash_audit;
 #[cfg(test)]
 mod crash_store;
@@ -8,6 +10,16 @@ mod crash_store;
 mod fhir_resources;
 #[cfg(test)]
 mod iti_20;
+#[cfg(test)]
+mod iti_38;
+#[cfg(test)]
+mod iti_39;
+#[cfg(test)]
+mod iti_41;
+#[cfg(test)]
+mod iti_55;
+#[cfg(test)]
+mod iti_8;
 #[cfg(test)]
 mod tls_refusals;
 #[cfg(test)]
