@@ -34,7 +34,7 @@ listening() { for _ in $(seq 100); do (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null &
 resident() { awk '/^VmRSS/ {print $2}' "/proc/$1/status"; }
 
 say "building"
-(cd "$root" && cargo build --release --bin causeway && cargo build --release -p ihe-tests --bin load) >&2
+(cd "$root" && cargo build --release -p causeway -p ihe-tests --bin causeway --bin load) >&2
 cd "$folder"
 
 say "certificates, configuration"
@@ -128,6 +128,8 @@ say "what to compare with: nginx and an echo, $size bytes"
 mkdir static
 head -c "$size" /dev/zero | tr '\0' x >static/answer
 cat >nginx.conf <<END
+# The folder is open to whoever runs this, and to nobody else.
+user $(id -un) $(id -gn);
 worker_processes 2;
 pid $folder/nginx.pid;
 error_log $folder/nginx.log;
@@ -232,7 +234,8 @@ row "ADT, 64 connections" adt
 row "ADT with TLS, 64 connections" adt-tls
 echo
 unavoidable=$(awk "BEGIN {print $(figure echo cpu_us) + $(figure crypto verification_us)}")
-echo "- Verification alone: $(figure crypto two_signatures_us) µs for two RSA signatures, $(figure crypto verification_us) µs with digests, canonical forms and attributes, $(figure crypto with_parsing_us) µs with parsing."
+micros() { printf '%.1f µs' "$(figure crypto "$1")"; }
+echo "- Verification alone: $(micros two_signatures_us) for two RSA signatures, $(micros verification_us) with digests, canonical forms and attributes, $(micros with_parsing_us) with parsing."
 echo "- ITI-55 costs $(awk "BEGIN {print $(figure iti55 cpu_us) / $unavoidable}") times the echo and the verification together ($unavoidable µs)."
 echo "- Resident when idle: $(awk "BEGIN {print $idle / 1024}") MB empty, $(awk "BEGIN {print $loaded / 1024}") MB with $patients patients."
 echo "- Fan-out: $(paste -sd, fan-out.milliseconds) ms for 200 partners of which 10 hang (patience 2 s); $matched matches."
