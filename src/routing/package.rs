@@ -134,7 +134,9 @@ pub fn compose(action: &str, envelope: String, documents: Vec<Document>) -> (Str
 }
 
 /// Takes a message from a body: plain SOAP or multipart by what the bytes are, whatever the header claims.
-pub async fn read(content_type: Option<&str>, mut pieces: Pieces, limit: usize) -> Result<Package, PackageError> {
+pub async fn read(content_type: Option<&str>, pieces: Pieces, limit: usize) -> Result<Package, PackageError> {
+    // A package that ends early is asked for more than it has, by whoever looks for its documents.
+    let mut pieces = pieces.fuse().boxed();
     let content_type = content_type.and_then(|text| ContentType::parse(text).ok());
     let content_type = match content_type {
         Some(known) => known,
