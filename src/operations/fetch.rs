@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::id::{DocumentUniqueId, HomeCommunityId, RepositoryId, Timestamp, TraceId, Transaction as Iti};
 use crate::metadata::{DocumentEntry, DocumentKind};
 use crate::pipeline::outgoing::{Asked, Errands};
-use crate::routing::fan_out::{Leg, State};
+use crate::routing::fan_out::{Leg, State, without_quotes};
 use crate::storage::files::Stored;
 use crate::storage::traces::{Step, Trace};
 use crate::xca::initiating_gateway::{self as xca, Target};
@@ -131,7 +131,10 @@ impl Account {
 
     async fn finish(mut self, gateway: &Gateway, purpose: &str, started: Instant) -> Result<Outcome, OperationError> {
         self.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let trace = Trace { id: self.trace, at: self.at, purpose: purpose.into(), steps: self.steps.clone() };
+        // What partners say in their own words may name the patient: the user is told, the trace is not.
+        let steps =
+            self.steps.iter().map(|step| Step { reason: step.reason.as_deref().map(without_quotes), ..step.clone() });
+        let trace = Trace { id: self.trace, at: self.at, purpose: purpose.into(), steps: steps.collect() };
         if let Err(error) = gateway.traces.keep(&trace).await {
             tracing::warn!(%error, trace = %self.trace, "the trace of an exchange could not be kept");
         }

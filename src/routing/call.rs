@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::breaker::{Breakers, Open};
 use super::exchange::{Endpoint, Exchange, ExchangeError, HttpCall};
-use super::fan_out::State;
+use super::fan_out::{State, quoted};
 use super::package::{self, Attachments, BodyError, Document, PackageError};
 use crate::directory::quirks::{NameFormat, PurposeElement};
 use crate::directory::{Partner, ServiceUrl};
@@ -97,7 +97,7 @@ pub enum CallError {
     #[error("the partner's answer cannot be read: {0}")]
     Package(#[from] PackageError),
     /// The partner refused with a SOAP fault.
-    #[error("the partner refused with a SOAP fault: {0}")]
+    #[error("the partner refused with a SOAP fault: {}", quoted(&.0.reason))]
     Fault(Fault),
     /// The answer does not belong to the request.
     #[error("the partner's answer belongs to another request")]

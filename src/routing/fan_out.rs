@@ -96,6 +96,24 @@ impl<T> State<T> {
     }
 }
 
+/// A partner's own words within a reason. They may name the patient, so they are for whoever asked, and
+/// [`without_quotes`] takes them out of what is kept.
+pub fn quoted(words: &str) -> String {
+    format!("\u{201C}{words}\u{201D}")
+}
+
+/// A reason without any partner's own words.
+pub fn without_quotes(reason: &str) -> String {
+    // From the first mark to the last: a partner may write such marks itself.
+    match (reason.find('\u{201C}'), reason.rfind('\u{201D}')) {
+        (Some(from), Some(to)) if from < to => {
+            let rest = &reason[to + '\u{201D}'.len_utf8()..];
+            format!("{}\u{201C}\u{2026}\u{201D}{rest}", &reason[..from])
+        }
+        _ => reason.to_owned(),
+    }
+}
+
 /// One partner's part of an exchange.
 #[derive(Clone, Debug)]
 pub struct Leg<P, T> {
@@ -174,6 +192,14 @@ mod tests {
             assert_eq!(leg.state.name(), expected, "partner {place}");
             assert!(leg.took < Duration::from_millis(1) || expected == StateName::TimedOut);
         }
+    }
+
+    #[test]
+    fn a_partner_s_own_words_are_told_apart() {
+        let reason = format!("it said {} and {}!", quoted("Jane \u{201D} Example"), quoted("again"));
+        assert!(reason.contains("Jane"));
+        assert_eq!(without_quotes(&reason), "it said \u{201C}\u{2026}\u{201D}!");
+        assert_eq!(without_quotes("no quotation"), "no quotation");
     }
 
     #[tokio::test(start_paused = true)]

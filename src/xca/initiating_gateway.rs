@@ -18,7 +18,7 @@ use crate::metadata::{Availability, DocumentEntry, DocumentKind};
 use crate::pipeline::Denied;
 use crate::pipeline::outgoing::{Asked, Errands, Told};
 use crate::routing::call::{Errand, Letter};
-use crate::routing::fan_out::{Leg, State};
+use crate::routing::fan_out::{Leg, State, quoted};
 use crate::routing::package::Attachments;
 use crate::soap::mtom::content_id;
 use crate::storage::files::Stored;
@@ -144,7 +144,7 @@ fn in_words(error: &RegistryError) -> String {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    format!("{kind} {}: {}", error.code.as_str(), error.context)
+    format!("{kind} {}: {}", error.code.as_str(), quoted(&error.context))
 }
 
 /// Documents to be brought from one partner in one request.

@@ -13,7 +13,7 @@ use crate::mpi::{Grade, Parameters as MatchParameters, Profile, compare::compare
 use crate::pipeline::Denied;
 use crate::pipeline::outgoing::{Errands, Told};
 use crate::routing::call::Letter;
-use crate::routing::fan_out::{Leg, State};
+use crate::routing::fan_out::{Leg, State, quoted};
 use crate::storage::identities::{Correlation, Person};
 
 /// Whom to look for.
@@ -143,7 +143,7 @@ fn judge(sought: &Sought, partner: &Partner, response: Response) -> State<Vec<Fo
         }
         Outcome::Error { reason, text, .. } => {
             let reason = reason.map(|reason| format!("{reason}: ")).unwrap_or_default();
-            State::Refused(format!("it answered with an error: {reason}{text}"))
+            State::Refused(format!("it answered with an error: {}", quoted(&format!("{reason}{text}"))))
         }
     }
 }
