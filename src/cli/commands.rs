@@ -1,5 +1,6 @@
 //! What the commands do.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -70,11 +71,22 @@ fn settings(arguments: &ConfigArguments) -> Result<Settings, CliError> {
 fn log(format: LogFormat, level: &str) {
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people; a log that goes into a file or a collector has none.
+    let to = to.with_ansi(std::io::stderr().is_terminal());
+    quiet_panics();
     // A second call in one process keeps the first log.
     drop(match format {
         LogFormat::Json => to.json().try_init(),
         LogFormat::Text => to.try_init(),
     });
+}
+
+/// A panic says where it happened, and not what: its text may carry what was being handled.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "internal error: a task panicked");
+    }));
 }
 
 fn serve(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
