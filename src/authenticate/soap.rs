@@ -13,7 +13,7 @@ use crate::id::{HomeCommunityId, Timestamp};
 use crate::saml::verify::{Expectations, SamlError, VerifiedAssertion, claimed_home, verify};
 use crate::soap::fault::Subcode;
 use crate::trust::{Peer, Trust, Usage};
-use crate::wssecurity::SecurityFault;
+use crate::wssecurity::{RequestHeader, SecurityFault};
 use crate::xml::Element;
 use crate::xml::signature::Policy;
 
@@ -98,7 +98,7 @@ pub fn soap(
     now: Timestamp,
 ) -> Result<Caller, AuthenticationError> {
     let security = security.ok_or(AuthenticationError::NoSecurityHeader)?;
-    let claimed = claimed_home(security).ok_or(AuthenticationError::NoCommunity)?;
+    let claimed = claimed_home(security).ok_or_else(|| no_community(security))?;
     let directory = checks.directory.snapshot();
     let partner = candidate(&directory, &claimed, peer)?;
     let assertion = verify_for(checks, &partner, peer, security, now)?;
@@ -111,6 +111,14 @@ pub fn soap(
         Seen::New => Ok(caller(partner, home, peer, &assertion)),
         Seen::Before => Err(AuthenticationError::Replayed),
         Seen::Full => Err(AuthenticationError::Overloaded),
+    }
+}
+
+/// Why a header claims no community: it may not have one assertion to begin with.
+fn no_community(security: Element<'_>) -> AuthenticationError {
+    match RequestHeader::read(security) {
+        Ok(_) => AuthenticationError::NoCommunity,
+        Err(error) => SamlError::from(error).into(),
     }
 }
 
