@@ -3,11 +3,15 @@
 #[cfg(test)]
 mod addressing;
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod crash_audit;
 #[cfg(test)]
 mod crash_store;
 #[cfg(test)]
 mod fhir_resources;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod iti_20;
 #[cfg(test)]
@@ -20,6 +24,8 @@ mod iti_41;
 mod iti_55;
 #[cfg(test)]
 mod iti_8;
+#[cfg(test)]
+mod partner_faults;
 #[cfg(test)]
 mod tls_refusals;
 #[cfg(test)]
