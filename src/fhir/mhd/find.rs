@@ -79,7 +79,15 @@ enum What {
     Documents(Box<FindDocuments>, AllOf<SmolStr>),
     Sets(Sets),
     Folders(FindFolders),
-    Ids(Selector),
+    Ids(Sought, Selector),
+}
+
+/// What identifiers without a patient are of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Sought {
+    Documents,
+    Sets,
+    Folders,
 }
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -141,7 +149,7 @@ impl Find {
             ..FindDocuments::default()
         };
         let related = related(&search)?;
-        Self::finish(search, |_| Ok(What::Documents(Box::new(find), related)))
+        Self::finish(search, What::Documents(Box::new(find), related))
     }
 
     /// ITI-66, on `List`.
@@ -167,10 +175,10 @@ impl Find {
             [] => return Err(Refusal::Missing("code".into())),
             _ => return Err(Refusal::Unusable("code".into())),
         };
-        Self::finish(search, |_| Ok(what))
+        Self::finish(search, what)
     }
 
-    fn finish(search: Search, what: impl FnOnce(&Search) -> Result<What, Refusal>) -> Result<Self, Refusal> {
+    fn finish(search: Search, what: What) -> Result<Self, Refusal> {
         let whose = whose(&search)?;
         let ids: Vec<Token> = search.tokens("identifier").into_iter().flatten().collect();
         let identifiers: Vec<SmolStr> = ids.iter().filter_map(bare_identifier).collect();
@@ -182,8 +190,19 @@ impl Find {
         let what = match (&whose, identifiers.is_empty()) {
             (None, true) => return Err(Refusal::Missing("patient or patient.identifier".into())),
             // Without a patient the identifiers are what is looked for.
-            (None, false) => What::Ids(selector(&identifiers)?),
-            (Some(_), _) => what(&search)?,
+            (None, false) => {
+                let sought = match what {
+                    What::Sets(_) => Sought::Sets,
+                    What::Folders(_) => Sought::Folders,
+                    What::Documents(..) | What::Ids(..) => Sought::Documents,
+                };
+                // GetSubmissionSetAndContents names one set.
+                if sought == Sought::Sets && identifiers.len() > 1 {
+                    return Err(Refusal::Unusable("identifier".into()));
+                }
+                What::Ids(sought, selector(&identifiers)?)
+            }
+            (Some(_), _) => what,
         };
         if search.tokens("status").is_empty() && whose.is_some() {
             return Err(Refusal::Missing("status".into()));
@@ -213,7 +232,11 @@ impl Find {
                 content_types: sets.content_types.clone(),
             }),
             What::Folders(find) => Query::FindFolders(FindFolders { patients: vec![named()?], ..find.clone() }),
-            What::Ids(selector) => Query::GetDocuments(selector.clone()),
+            What::Ids(Sought::Documents, selector) => Query::GetDocuments(selector.clone()),
+            What::Ids(Sought::Sets, selector) => {
+                Query::GetSubmissionSetAndContents(selector.clone(), ContentFilter::default())
+            }
+            What::Ids(Sought::Folders, selector) => Query::GetFolders(selector.clone()),
         })
     }
 
@@ -226,8 +249,8 @@ impl Find {
     /// The `self` link under the base URL of the server.
     pub fn link(&self, base: &str) -> String {
         let kind = match &self.what {
-            What::Documents(..) | What::Ids(_) => "DocumentReference",
-            What::Sets(_) | What::Folders(_) => "List",
+            What::Documents(..) | What::Ids(Sought::Documents, _) => "DocumentReference",
+            What::Sets(_) | What::Folders(_) | What::Ids(Sought::Sets | Sought::Folders, _) => "List",
         };
         format!("{}/{kind}?{}", base.trim_end_matches('/'), self.understood.0)
     }

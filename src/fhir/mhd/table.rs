@@ -153,8 +153,14 @@ impl<T> Row<T> {
             Part::Coding(_, set) => set(into, coding(value)?),
             Part::Size(_, set) => set(into, value.as_u64()?),
             Part::Hash(_, set) => {
-                let digest = STANDARD.decode(text()?).ok().filter(|digest| digest.len() == 20)?;
-                set(into, hex::encode(digest).into());
+                let digest = STANDARD.decode(text()?).ok()?;
+                // Some clients encode the hexadecimal digits of XDS instead of the digest.
+                let digits = match digest.len() {
+                    20 => hex::encode(digest),
+                    40 => hex::encode(hex::decode(&digest).ok()?),
+                    _ => return None,
+                };
+                set(into, digits.into());
             }
             Part::Concepts(_, set) => {
                 let lists = values

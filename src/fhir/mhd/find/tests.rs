@@ -89,6 +89,21 @@ fn searches_need_a_patient_or_identifiers_and_a_status() {
     assert_eq!(ids.query(None), Ok(Query::GetDocuments(expected)));
 }
 
+#[test]
+fn lists_are_found_by_their_identifiers_too() {
+    let lists = |query: &str| Find::lists(query, None, Handling::Strict);
+    let one = "identifier=urn:ietf:rfc:3986|urn:oid:2.999.9.1";
+    let expected = Selector::UniqueIds(vec![DocumentUniqueId::new("2.999.9.1").unwrap()]);
+    let set = lists(&format!("code=submissionset&{one}")).unwrap();
+    let contents = Query::GetSubmissionSetAndContents(expected.clone(), ContentFilter::default());
+    assert_eq!(set.query(None), Ok(contents));
+    assert!(set.link("https://gw.example/fhir").starts_with("https://gw.example/fhir/List?"));
+    let folders = lists(&format!("code=folder&{one}")).unwrap();
+    assert_eq!(folders.query(None), Ok(Query::GetFolders(expected)));
+    let two = format!("code=submissionset&{one},urn:ietf:rfc:3986|urn:oid:2.999.9.2");
+    assert_eq!(lists(&two), Err(Refusal::Unusable("identifier".into())));
+}
+
 /// MHD 2:3.66.4.1.2.1.
 #[test]
 fn lists_are_submission_sets_or_folders() {

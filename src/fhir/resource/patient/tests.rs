@@ -109,7 +109,7 @@ fn debug_prints_no_patient_data() {
 fn patients_of_partners_are_read_and_written_again() {
     let mut seen = 0;
     for folder in ["fhir-pixm/", "fhir-pdqm/", "fhir-match/"] {
-        for row in crate::testing::manifest(folder).iter().filter(|row| row[7].contains("JSON Patient: ")) {
+        for row in crate::testing::manifest(folder).iter().filter(|row| row[8].contains("JSON Patient: ")) {
             let bytes = crate::testing::corpus(&row[0]).unwrap();
             let value = json::read(&bytes, &json::Limits::default()).unwrap();
             let patient = Patient::decode(&value).unwrap_or_else(|refusal| panic!("{}: {refusal}", row[0]));
