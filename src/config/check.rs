@@ -18,7 +18,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
 use super::settings::{KeyPair, Settings};
-use crate::directory::{self, Partner, Problem, Problems, Snapshot};
+use crate::directory::{self, NetworkKind, Partner, Problem, Problems, Snapshot};
 use crate::id::{Clock, ExchangePurpose, HomeCommunityId, Timestamp};
 use crate::trust::{ChainError, Held, NetworkName, Trust, Usage};
 
@@ -266,7 +266,8 @@ impl Check {
             let remedy = "put the network's root certificates into that folder of the trust store";
             self.report.problems.push(place.told("network", text, remedy));
         }
-        if partner.home == settings.community.home {
+        // Our own systems ask in the name of our community.
+        if partner.home == settings.community.home && partner.kind != NetworkKind::Local {
             let text = "is our own community".to_owned();
             self.report.problems.push(place.told("home_community_id", text, "write the partner's community"));
         }
