@@ -10,6 +10,7 @@ use causeway::app::{App, Running};
 use causeway::atna::chain::{Kind, Sequence};
 use causeway::atna::journal::{Position, read_from};
 use causeway::config;
+use causeway::hl7v2::{Deframer, mllp};
 use causeway::hl7v3::datatype::Ii;
 use causeway::hl7v3::wrapper::{Device, Wrapper};
 use causeway::id::{Clock, Code, Demographics, Gender, HomeCommunityId, PersonName, Timestamp};
@@ -20,7 +21,7 @@ use causeway::storage::seal::{Purpose, Sealer};
 use causeway::trust::issue::{Authority, KeyKind, Leaf, Validity, write_public};
 use causeway::xcpd::discovery;
 use causeway::xml::signature::SigningKey;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -332,4 +333,28 @@ pub async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Answer>
     };
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
     Ok(Answer { status, body: body.to_owned() })
+}
+
+/// Sends an HL7 v2 message over MLLP and waits for the answer.
+pub async fn mllp(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), message: &[u8]) -> io::Result<String> {
+    stream.write_all(&mllp::frame(message)).await?;
+    let mut deframer = Deframer::new(mllp::Limits::default());
+    let mut piece = [0; 4096];
+    loop {
+        match stream.read(&mut piece).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => deframer.push(&piece[..count]),
+        }
+        if let Ok(Some(answer)) = deframer.next() {
+            return Ok(String::from_utf8_lossy(&answer).into_owned());
+        }
+    }
+}
+
+/// The registration of a patient.
+pub fn registration(control: &str, local_id: &str, family: &str, given: &str) -> String {
+    format!(
+        "MSH|^~\\&|ADT|HERE|CAUSEWAY|TEST|20260101120000||ADT^A04^ADT_A01|{control}|P|2.3.1\rEVN|A04|20260101120000\r\
+         PID|||{local_id}^^^MRN&2.999.30.1&ISO||{family}^{given}||19340501|F|||1 Road^^Town^OR^97001^US\rPV1||O\r"
+    )
 }

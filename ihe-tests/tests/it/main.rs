@@ -5,7 +5,13 @@ mod addressing;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod canary;
+#[cfg(test)]
+mod collector_down;
+#[cfg(test)]
 mod crash_audit;
+#[cfg(test)]
+mod crash_gateway;
 #[cfg(test)]
 mod crash_store;
 #[cfg(test)]
@@ -26,6 +32,10 @@ mod iti_55;
 mod iti_8;
 #[cfg(test)]
 mod partner_faults;
+#[cfg(test)]
+mod sandbox;
+#[cfg(test)]
+mod served;
 #[cfg(test)]
 mod tls_refusals;
 #[cfg(test)]

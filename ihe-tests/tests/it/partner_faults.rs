@@ -36,7 +36,7 @@ const DEADLINE: Duration = Duration::from_secs(4);
 
 /// What a partner does with a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Does {
+pub enum Does {
     Answers,
     Hangs,
     AnswersLate,
@@ -341,6 +341,14 @@ fn entry(number: usize, port: u16, seconds: u32) -> String {
          iti-38 = \"{url}/query\"\niti-39 = \"{url}/retrieve\"\n\n[timeouts]\niti-55 = {seconds}\niti-38 = {seconds}\n\
          iti-39 = {seconds}\n"
     )
+}
+
+/// Starts a partner of the network `one` and enters it into the directory.
+pub async fn start_partner(world: &World, name: &str, number: usize, does: Does) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    world.partner(name, &entry(number, listener.local_addr().unwrap().port(), 60));
+    let leaf = world.root.leaf("partner", &["localhost"], KeyKind::P256, world.validity).unwrap();
+    tokio::spawn(Server { number, does }.serve(listener, acceptor(&leaf)));
 }
 
 fn errand(partners: &[&str]) -> Errand {
