@@ -84,7 +84,8 @@ impl App {
             ourselves(&settings, &key),
             clock.clone(),
             (limits.xml, limits.skew, limits.message),
-        );
+        )
+        .with_lifetime(settings.limits.assertion);
         let gateway = Gateway {
             community: community(&settings),
             tenant: Tenant::default(),
@@ -96,6 +97,8 @@ impl App {
             sources: settings.sources.iter().map(source).collect(),
             thresholds: Thresholds { release: settings.matching.release_bits(), ..Thresholds::default() },
             default_role: settings.initiator.role.clone(),
+            default_user: settings.initiator.user.clone(),
+            default_purpose: settings.initiator.purpose.clone(),
             import: import_defaults(&settings.import),
             identities: Identities::new(engine.clone(), sealer),
             documents,
@@ -397,5 +400,7 @@ fn limits(settings: &Settings) -> Limits {
         skew: ours.clock_skew,
         assertion_lifetime: ours.longest_assertion,
         fan_out: ours.fan_out,
+        requests: ours.requests,
+        idle: ours.idle,
     }
 }

@@ -3,6 +3,7 @@
 pub mod wsdl;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,6 +13,7 @@ use axum::routing::get;
 use axum::{Extension, response::IntoResponse};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
 
 use crate::atna::{AccessPoint, Event, Exchange, Outcome, Party, Side};
 use crate::gateway::Gateway;
@@ -38,6 +40,9 @@ use crate::xml::{decode_text, parse};
 const SERVICES: [(&str, Iti); 3] =
     [("RespondingGatewayXCPD", Iti::Iti55), ("RespondingGateway", Iti::Iti38), ("DocumentRepository", Iti::Iti41)];
 
+/// The time for all of a message: 2 GiB at 4 MB each second.
+const LONGEST_BODY: Duration = Duration::from_secs(600);
+
 /// The names of the services, which are their paths.
 pub fn services() -> impl Iterator<Item = &'static str> {
     SERVICES.iter().map(|(name, _)| *name)
@@ -63,15 +68,24 @@ fn dispatch(
 
 /// The HTTP routes: each service by its name, its WSDL at `?wsdl`, the schemas beside it.
 pub fn router(gateway: Arc<Gateway>) -> Router {
+    let places = Arc::new(Semaphore::new(gateway.limits.requests.min(Semaphore::MAX_PERMITS)));
     Router::new()
         .route("/{service}", get(service_description).post(soap))
         .route("/schema/{file}", get(schema))
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is no such service here\n") })
-        .with_state(gateway)
+        .with_state(Services { gateway, places })
+}
+
+/// What the routes share.
+#[derive(Clone)]
+struct Services {
+    gateway: Arc<Gateway>,
+    /// One for each request that may be under way.
+    places: Arc<Semaphore>,
 }
 
 async fn service_description(
-    State(gateway): State<Arc<Gateway>>,
+    State(Services { gateway, .. }): State<Services>,
     Path(service): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response<Body> {
@@ -91,7 +105,7 @@ async fn schema(Path(file): Path<String>) -> Response<Body> {
 }
 
 async fn soap(
-    State(gateway): State<Arc<Gateway>>,
+    State(Services { gateway, places }): State<Services>,
     Path(service): Path<String>,
     Extension(peer): Extension<Arc<Peer>>,
     request: Request<Body>,
@@ -107,8 +121,17 @@ async fn soap(
         trace: TraceId::new(),
     };
     let trace = received.trace;
+    let Ok(place) = places.try_acquire_owned() else {
+        let fault = Fault::receiver("too many requests are under way; try again later");
+        return into_response(Reply { status: 503, ..unreadable(&gateway, &received, *usual, fault).await });
+    };
+    let usual = *usual;
     // The exchange goes on to its end, audit record included, even if the caller hangs up.
-    let answered = tokio::spawn(serve_soap(gateway, received, *usual, request)).await;
+    let answered = tokio::spawn(async move {
+        let _place = place;
+        serve_soap(gateway, received, usual, request).await
+    })
+    .await;
     let reply = answered.unwrap_or_else(|_| {
         let fault = Fault::receiver(format!("internal error (trace {trace})"));
         fault_reply(&fault, write_fault(None, "", &fault))
@@ -119,7 +142,12 @@ async fn soap(
 async fn serve_soap(gateway: Arc<Gateway>, received: Received, usual: Iti, request: Request<Body>) -> Reply {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.map(str::to_owned);
-    let limits = body::Limits { bytes: gateway.limits.message, ..body::Limits::default() };
+    let limits = body::Limits {
+        bytes: gateway.limits.message,
+        window: gateway.limits.idle,
+        total: LONGEST_BODY.max(gateway.limits.idle),
+        ..body::Limits::default()
+    };
     let pieces = Limited::new(request.into_body(), limits)
         .map(|piece| piece.map_err(|error| BodyError(error.to_string())))
         .boxed();

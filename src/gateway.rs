@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use crate::atna::Audit;
 use crate::authenticate::{Checks, FeedSource, ReplayCache};
 use crate::directory::Directory;
-use crate::id::{AssigningAuthority, Clock, Code, Domains, HomeCommunityId, RepositoryId, Tenant};
+use crate::id::{AssigningAuthority, Clock, Code, Domains, ExchangePurpose, HomeCommunityId, RepositoryId, Tenant};
 use crate::mpi::Thresholds;
 use crate::policy::Policy;
 use crate::routing::call::SoapClient;
@@ -40,6 +40,10 @@ pub struct Gateway {
     pub thresholds: Thresholds,
     /// The role of users that a request does not state.
     pub default_role: Code,
+    /// The user of requests that name none.
+    pub default_user: Option<SmolStr>,
+    /// The purpose of requests that state none; without it they are refused.
+    pub default_purpose: Option<ExchangePurpose>,
     /// What the metadata of imported documents says where the documents say nothing.
     pub import: ImportDefaults,
     /// The patient cross-reference.
@@ -163,4 +167,8 @@ pub struct Limits {
     pub assertion_lifetime: Duration,
     /// How long a user waits for all partners together.
     pub fan_out: Duration,
+    /// Requests under way at once; more are told to come back.
+    pub requests: usize,
+    /// How long a body may bring nothing worth mentioning.
+    pub idle: Duration,
 }

@@ -93,9 +93,9 @@ pub enum Operation {
 /// Whose errand it is, why, and how long it may take.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Errand {
-    /// The user's name.
+    /// The user's name; empty for the configuration's.
     pub user: String,
-    /// The purpose's code.
+    /// The purpose's code; empty for the configuration's.
     pub purpose: String,
     /// Partners to ask, by the names of their files; none for all.
     pub partners: Vec<String>,
@@ -216,13 +216,19 @@ pub async fn serve(control: Control, gateway: Arc<Gateway>, stop: CancellationTo
 
 impl Errand {
     fn prepare(&self, gateway: &Gateway) -> Result<Errands, OperationError> {
-        let user = self.user.trim();
-        if user.is_empty() {
-            return Err(OperationError::new("name the user on whose behalf this is done"));
-        }
-        let purpose: ExchangePurpose = self.purpose.parse().map_err(OperationError::new)?;
+        let user = match self.user.trim() {
+            "" => gateway.default_user.clone(),
+            user => Some(user.into()),
+        };
+        let user = user.ok_or_else(|| OperationError::new("name the user on whose behalf this is done"))?;
+        let purpose = match self.purpose.trim() {
+            "" => gateway.default_purpose.clone(),
+            purpose => Some(purpose.parse::<ExchangePurpose>().map_err(OperationError::new)?),
+        };
+        let purpose =
+            purpose.ok_or_else(|| OperationError::new("say what the records are wanted for, as a purpose"))?;
         Ok(Errands {
-            user: user.into(),
+            user,
             role: gateway.default_role.clone(),
             purpose,
             deadline: self.deadline.map_or(gateway.limits.fan_out, Duration::from_secs),

@@ -11,6 +11,7 @@ use super::{Caller, CallerKind, Proof, ReplayCache, Seen, User};
 use crate::directory::{CallerError, Directory, Fingerprint, NetworkKind, Partner, Snapshot};
 use crate::id::{HomeCommunityId, Timestamp};
 use crate::saml::verify::{Expectations, SamlError, VerifiedAssertion, claimed_home, verify};
+use crate::saml::xspa::Attributes;
 use crate::soap::fault::Subcode;
 use crate::trust::{Peer, Trust, Usage};
 use crate::wssecurity::{RequestHeader, SecurityFault};
@@ -51,6 +52,9 @@ pub enum AuthenticationError {
     /// The assertion or its signatures.
     #[error(transparent)]
     Assertion(#[from] SamlError),
+    /// Attributes that US networks require (NHIN Authorization Framework 3.0, 3.3.2).
+    #[error("the assertion lacks {}", .0.join(", "))]
+    Incomplete(Vec<&'static str>),
     /// A copy of a message that was accepted before.
     #[error("the message was received before")]
     Replayed,
@@ -69,7 +73,7 @@ impl AuthenticationError {
         Some(match self {
             Self::NoSecurityHeader => Subcode::InvalidSecurity,
             Self::NoCertificate => Subcode::FailedAuthentication,
-            Self::NoCommunity => Subcode::InvalidSecurityToken,
+            Self::NoCommunity | Self::Incomplete(_) => Subcode::InvalidSecurityToken,
             Self::Unknown(_) | Self::UnknownSource => Subcode::FailedAuthentication,
             Self::Replayed => Subcode::MessageExpired,
             Self::Overloaded => return None,
@@ -107,6 +111,7 @@ pub fn soap(
     if proved.key != partner.key {
         return Err(CallerError::UnknownCommunity.into());
     }
+    complete(&partner, assertion.attributes())?;
     match checks.replay.note(&assertion.replay_key(), assertion.expires(), now) {
         Seen::New => Ok(caller(partner, home, peer, &assertion)),
         Seen::Before => Err(AuthenticationError::Replayed),
@@ -120,6 +125,29 @@ fn no_community(security: Element<'_>) -> AuthenticationError {
         Ok(_) => AuthenticationError::NoCommunity,
         Err(error) => SamlError::from(error).into(),
     }
+}
+
+/// Who asks must be told in full where the network says so; IHE's own profile (ITI TF-2: 3.40) leaves it open.
+fn complete(partner: &Partner, attributes: &Attributes) -> Result<(), AuthenticationError> {
+    let demanded = match partner.kind {
+        NetworkKind::Carequality | NetworkKind::Tefca | NetworkKind::EhealthExchange | NetworkKind::Commonwell => true,
+        NetworkKind::Local | NetworkKind::Other => false,
+    };
+    let told = [
+        ("the user's name (subject-id)", attributes.subject_id.is_some()),
+        ("the user's role", !attributes.roles.is_empty()),
+        ("the organization", !attributes.organizations.is_empty()),
+        ("the organization's id", !attributes.organization_ids.is_empty()),
+    ];
+    let missing: Vec<_> = told.into_iter().filter(|(_, told)| !told).map(|(name, _)| name).collect();
+    if missing.is_empty() || !demanded {
+        return Ok(());
+    }
+    if partner.quirks.lenient_saml {
+        tracing::warn!(partner = %partner.key, ?missing, "an assertion is incomplete, which this partner's entry allows");
+        return Ok(());
+    }
+    Err(AuthenticationError::Incomplete(missing))
 }
 
 /// The partner whose rules apply to a message that claims to come from a community.

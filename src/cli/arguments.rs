@@ -14,12 +14,14 @@ pub struct Errand {
     /// Which gateway.
     #[command(flatten)]
     pub config: ConfigArguments,
-    /// What the records are wanted for: TREATMENT, T-TRTMNT, T-IAS and so on.
+    /// What the records are wanted for: TREATMENT, T-TRTMNT, T-IAS and so on. May be left out where the configuration
+    /// has an `initiator.purpose`.
     #[arg(long, value_name = "CODE")]
-    pub purpose: String,
-    /// Who asks: the name that shall stand in assertions and audit records.
+    pub purpose: Option<String>,
+    /// Who asks: the name that shall stand in assertions and audit records. May be left out where the configuration
+    /// has an `initiator.user`.
     #[arg(long, value_name = "NAME")]
-    pub user: String,
+    pub user: Option<String>,
     /// Ask only this partner (the name of its file in the partners folder). May be repeated.
     #[arg(long = "partner", value_name = "NAME")]
     pub partners: Vec<String>,

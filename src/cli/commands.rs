@@ -234,8 +234,8 @@ fn sandbox(arguments: &SandboxArguments) -> Result<ExitCode, CliError> {
 
 fn errand(given: &Errand) -> operations::Errand {
     operations::Errand {
-        user: given.user.clone(),
-        purpose: given.purpose.clone(),
+        user: given.user.clone().unwrap_or_default(),
+        purpose: given.purpose.clone().unwrap_or_default(),
         partners: given.partners.clone(),
         deadline: given.deadline,
     }

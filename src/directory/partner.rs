@@ -87,9 +87,6 @@ impl Default for File {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Urls {
-    /// Registry Stored Query.
-    #[serde(rename = "iti-18")]
-    pub iti_18: String,
     /// Cross Gateway Query.
     #[serde(rename = "iti-38")]
     pub iti_38: String,
@@ -99,27 +96,18 @@ pub struct Urls {
     /// Provide and Register Document Set-b.
     #[serde(rename = "iti-41")]
     pub iti_41: String,
-    /// Retrieve Document Set.
-    #[serde(rename = "iti-43")]
-    pub iti_43: String,
     /// Cross Gateway Patient Discovery.
     #[serde(rename = "iti-55")]
     pub iti_55: String,
-    /// Cross-Gateway Document Provide.
-    #[serde(rename = "iti-80")]
-    pub iti_80: String,
 }
 
 impl Urls {
-    fn each(&self) -> [(Transaction, &str); 7] {
+    fn each(&self) -> [(Transaction, &str); 4] {
         [
-            (Transaction::Iti18, &self.iti_18),
             (Transaction::Iti38, &self.iti_38),
             (Transaction::Iti39, &self.iti_39),
             (Transaction::Iti41, &self.iti_41),
-            (Transaction::Iti43, &self.iti_43),
             (Transaction::Iti55, &self.iti_55),
-            (Transaction::Iti80, &self.iti_80),
         ]
     }
 }
@@ -128,9 +116,6 @@ impl Urls {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// Registry Stored Query (120).
-    #[serde(rename = "iti-18")]
-    pub iti_18: u16,
     /// Cross Gateway Query (120).
     #[serde(rename = "iti-38")]
     pub iti_38: u16,
@@ -140,33 +125,24 @@ pub struct Timeouts {
     /// Provide and Register Document Set-b (120).
     #[serde(rename = "iti-41")]
     pub iti_41: u16,
-    /// Retrieve Document Set (120).
-    #[serde(rename = "iti-43")]
-    pub iti_43: u16,
     /// Cross Gateway Patient Discovery (60).
     #[serde(rename = "iti-55")]
     pub iti_55: u16,
-    /// Cross-Gateway Document Provide (120).
-    #[serde(rename = "iti-80")]
-    pub iti_80: u16,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { iti_18: 120, iti_38: 120, iti_39: 120, iti_41: 120, iti_43: 120, iti_55: 60, iti_80: 120 }
+        Self { iti_38: 120, iti_39: 120, iti_41: 120, iti_55: 60 }
     }
 }
 
 impl Timeouts {
-    fn each(&self) -> [(Transaction, u16); 7] {
+    fn each(&self) -> [(Transaction, u16); 4] {
         [
-            (Transaction::Iti18, self.iti_18),
             (Transaction::Iti38, self.iti_38),
             (Transaction::Iti39, self.iti_39),
             (Transaction::Iti41, self.iti_41),
-            (Transaction::Iti43, self.iti_43),
             (Transaction::Iti55, self.iti_55),
-            (Transaction::Iti80, self.iti_80),
         ]
     }
 }

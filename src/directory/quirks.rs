@@ -35,31 +35,22 @@ pub struct QuirksFile {
     pub saml_home_community_id: String,
     /// `AudienceRestriction` of the assertions that we send (the URL called).
     pub audience: String,
-    /// Refuse requests whose SOAP body is not signed (false: nobody signs it).
-    pub require_signed_body: bool,
     /// Accept assertions with bearer confirmation (false: holder-of-key only).
     pub accept_bearer: bool,
     /// Accept responses without a security header (true: many answer so).
     pub accept_missing_security_in_response: bool,
     /// Accept assertions without an audience (true: many name none).
     pub accept_missing_audience: bool,
-    /// Accept assertions with missing or odd attributes, and log them (false). Never covers the purpose of use, the
-    /// signature or the times.
+    /// Accept assertions of a US network without the user's name, organization or role, and log them (false). Never
+    /// covers the community, the purpose of use, the signature or the times.
     pub lenient_saml: bool,
     /// Send an authorization decision statement in assertions (false).
     pub send_authorization_decision: bool,
     /// Send the patient id as resource-id in assertions (false).
     pub send_resource_id: bool,
-    /// Compress requests with gzip (false).
-    pub gzip: bool,
-    /// Prefix of the SOAP namespace in what we send (`soap`).
-    pub soap_prefix: SmolStr,
-    /// Write bodies with a namespace prefix instead of a default namespace (false).
-    pub prefixed_body: bool,
-    /// Package requests of ITI-39, 41, 43 and 80 as MTOM `always`, or only `if-documents` (`always`).
+    /// Package requests for documents (ITI-39) as MTOM `always`, or only `if-documents` are in them, which is never
+    /// (`always`).
     pub mtom: Mtom,
-    /// Send documents inline as base64 instead of as MTOM attachments (false).
-    pub inline_documents: bool,
 }
 
 impl Default for QuirksFile {
@@ -76,18 +67,13 @@ impl Default for QuirksFile {
             body_home_community_id: String::new(),
             saml_home_community_id: String::new(),
             audience: String::new(),
-            require_signed_body: false,
             accept_bearer: false,
             accept_missing_security_in_response: true,
             accept_missing_audience: true,
             lenient_saml: false,
             send_authorization_decision: false,
             send_resource_id: false,
-            gzip: false,
-            soap_prefix: SmolStr::new_static("soap"),
-            prefixed_body: false,
             mtom: Mtom::Always,
-            inline_documents: false,
         }
     }
 }
@@ -159,30 +145,20 @@ pub struct Quirks {
     pub saml_home: Option<HomeCommunityId>,
     /// Audience of our assertions, when it is not the URL called.
     pub audience: Option<SmolStr>,
-    /// The SOAP body must be signed.
-    pub require_signed_body: bool,
     /// Bearer confirmation is accepted.
     pub accept_bearer: bool,
     /// Responses may come without a security header.
     pub accept_missing_security_in_response: bool,
     /// Assertions may come without an audience.
     pub accept_missing_audience: bool,
-    /// Missing or odd attributes are logged instead of refused.
+    /// Missing attributes are logged instead of refused.
     pub lenient_saml: bool,
     /// Assertions have an authorization decision statement.
     pub send_authorization_decision: bool,
     /// Assertions have the patient id as resource-id.
     pub send_resource_id: bool,
-    /// Requests are compressed.
-    pub gzip: bool,
-    /// Prefix of the SOAP namespace.
-    pub soap_prefix: SmolStr,
-    /// Bodies have a namespace prefix.
-    pub prefixed_body: bool,
     /// When requests are packaged as MTOM.
     pub mtom: Mtom,
-    /// Documents go inline.
-    pub inline_documents: bool,
 }
 
 impl Quirks {
@@ -204,9 +180,6 @@ impl QuirksFile {
         if !(1..=100).contains(&self.documents_per_retrieve) {
             problems.add("quirks.documents_per_retrieve", "must be from 1 to 100", "leave it out for 5");
         }
-        if !is_prefix(&self.soap_prefix) {
-            problems.add("quirks.soap_prefix", "must be a namespace prefix", "use letters, such as soap, S or env");
-        }
         let remedy = "write it as urn:oid: and an OID";
         let home = |problems: &mut Problems, key: &str, text: &str| {
             if text.is_empty() { None } else { problems.parse(key, text, remedy) }
@@ -223,25 +196,15 @@ impl QuirksFile {
             subject_id_name_format: self.subject_id_name_format,
             purpose_element: self.purpose_element,
             audience: Some(SmolStr::from(self.audience)).filter(|audience| !audience.is_empty()),
-            require_signed_body: self.require_signed_body,
             accept_bearer: self.accept_bearer,
             accept_missing_security_in_response: self.accept_missing_security_in_response,
             accept_missing_audience: self.accept_missing_audience,
             lenient_saml: self.lenient_saml,
             send_authorization_decision: self.send_authorization_decision,
             send_resource_id: self.send_resource_id,
-            gzip: self.gzip,
-            soap_prefix: self.soap_prefix,
-            prefixed_body: self.prefixed_body,
             mtom: self.mtom,
-            inline_documents: self.inline_documents,
         }
     }
-}
-
-fn is_prefix(text: &str) -> bool {
-    let starts_well = text.starts_with(|first: char| first.is_ascii_alphabetic());
-    starts_well && text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// The instant after a day, in UTC.
@@ -274,7 +237,7 @@ mod tests {
         assert!(problems.is_empty());
         assert_eq!(quirks.documents_per_retrieve, 5);
         assert!(quirks.accept_missing_security_in_response && quirks.accept_missing_audience);
-        assert!(!quirks.accept_bearer && !quirks.lenient_saml && !quirks.require_signed_body);
+        assert!(!quirks.accept_bearer && !quirks.lenient_saml);
         assert_eq!((quirks.date_range_days, quirks.mtom), (None, Mtom::Always));
         assert!(!quirks.accepts_sha1(Timestamp::from_millis(0)));
     }
@@ -295,7 +258,6 @@ mod tests {
             ("allow_sha1_until = \"always\"", "quirks.allow_sha1_until"),
             ("body_home_community_id = \"2.999.1\"", "quirks.body_home_community_id"),
             ("saml_home_community_id = \"urn:oid:x\"", "quirks.saml_home_community_id"),
-            ("soap_prefix = \"a b\"", "quirks.soap_prefix"),
         ] {
             assert_eq!(quirks(text).1, [key], "{text}");
         }

@@ -27,10 +27,8 @@ use crate::wssecurity::{ResponseHeader, ResponseHeaderError};
 use crate::xml::signature::SigningKey;
 use crate::xml::{Element, Limits, decode_text, parse};
 
-/// How long an assertion and a message may be believed.
+/// How long an assertion and a message may be believed, where nothing else is said.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// How long an assertion is used again for the same partner, user and purpose.
-const REUSE: Duration = Duration::from_secs(240);
 
 /// Who we are, as assertions say it.
 #[derive(Clone, Debug)]
@@ -157,6 +155,7 @@ pub struct SoapClient {
     limits: Limits,
     skew: Duration,
     answer_limit: u64,
+    lifetime: Duration,
     breakers: Breakers,
     tokens: Cache<TokenKey, Token>,
     places: Mutex<HashMap<SmolStr, Arc<Semaphore>>>,
@@ -187,10 +186,16 @@ impl SoapClient {
             limits,
             skew,
             answer_limit,
+            lifetime: LIFETIME,
             breakers: Breakers::default(),
-            tokens: Cache::builder().max_capacity(10_000).time_to_live(REUSE).build(),
+            tokens: tokens(LIFETIME),
             places: Mutex::default(),
         }
+    }
+
+    /// The same client, whose assertions and messages are valid for so long.
+    pub fn with_lifetime(self, lifetime: Duration) -> Self {
+        Self { lifetime, tokens: tokens(lifetime), ..self }
     }
 
     /// Who we are.
@@ -237,7 +242,7 @@ impl SoapClient {
     ) -> Result<(T, Attachments), CallError> {
         let addressing = Addressing::request(letter.action, &url.to_string());
         let token = self.token(partner, url, errand, letter.patient.as_ref())?;
-        let header = token.header(self.clock.now(), LIFETIME, &self.key)?;
+        let header = token.header(self.clock.now(), self.lifetime, &self.key)?;
         let text = envelope::write(&addressing, &[header.markup, letter.headers].concat(), &letter.body);
         let call = if letter.mtom {
             let (content_type, body) = package::compose(letter.action, text, letter.documents);
@@ -312,7 +317,7 @@ impl SoapClient {
             subject: Name { value: errand.user.to_string(), format: issue::EMAIL_ADDRESS },
             attributes: self.attributes(partner, errand, patient),
             audience: Some(audience),
-            lifetime: LIFETIME,
+            lifetime: self.lifetime,
             confirmation: Confirmation::HolderOfKey,
             authentication: issue::AUTHENTICATED_BY_X509,
             quirks: Quirks {
@@ -348,6 +353,11 @@ impl SoapClient {
         let make = || Arc::new(Semaphore::new(partner.concurrent_requests));
         places.entry(partner.key.clone()).or_insert_with(make).clone()
     }
+}
+
+/// Assertions that are used again for the same partner, user and purpose, while they have a fifth of their life left.
+fn tokens(lifetime: Duration) -> Cache<TokenKey, Token> {
+    Cache::builder().max_capacity(10_000).time_to_live(lifetime * 4 / 5).build()
 }
 
 /// Whether an answer relates to a request. Partners leave `RelatesTo` out, or write it without `urn:uuid:`; one that

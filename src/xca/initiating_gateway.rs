@@ -9,6 +9,7 @@ use super::retrieve::{
     Content, DocumentId, Request as RetrieveRequest, Response as RetrieveResponse, RetrievedDocument,
 };
 use crate::atna::{Object, Outcome};
+use crate::directory::quirks::Mtom;
 use crate::directory::{Partner, Quirks, ServiceUrl};
 use crate::ebxml::{RegistryError, Severity, Status};
 use crate::gateway::Gateway;
@@ -233,7 +234,7 @@ async fn bring(gateway: &Gateway, batch: &Batch, url: &ServiceUrl, errand: Erran
         action: RETRIEVE_ACTION,
         body: asked.encode(),
         headers: String::new(),
-        mtom: true,
+        mtom: batch.partner.quirks.mtom == Mtom::Always,
         documents: Vec::new(),
         patient: None,
     };
