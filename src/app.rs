@@ -97,6 +97,7 @@ impl App {
             sources: settings.sources.iter().map(source).collect(),
             thresholds: Thresholds { release: settings.matching.release_bits(), ..Thresholds::default() },
             default_role: settings.initiator.role.clone(),
+            correlation_days: settings.matching.correlation_days,
             default_user: settings.initiator.user.clone(),
             default_purpose: settings.initiator.purpose.clone(),
             import: import_defaults(&settings.import),

@@ -40,6 +40,8 @@ pub struct Gateway {
     pub thresholds: Thresholds,
     /// The role of users that a request does not state.
     pub default_role: Code,
+    /// Days for which others may use our patient identifiers without asking again; 0 says nothing.
+    pub correlation_days: u32,
     /// The user of requests that name none.
     pub default_user: Option<SmolStr>,
     /// The purpose of requests that state none; without it they are refused.

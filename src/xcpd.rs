@@ -4,6 +4,7 @@ pub mod discovery;
 pub mod initiating_gateway;
 pub mod location;
 pub mod responding_gateway;
+pub mod unsupported;
 
 use crate::id::Demographics;
 use crate::mpi::{Grade, Parameters, Profile, compare::compare};

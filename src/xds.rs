@@ -6,5 +6,6 @@ pub mod provide;
 pub mod register;
 pub mod registry;
 pub mod repository;
+pub mod retrieval;
 pub mod retrieve;
 pub mod stored_query;

@@ -335,11 +335,14 @@ pub struct Matching {
     /// Probability from which a patient is named to a partner who asks by demographics, 0.5 to 1 (0.89: a name, a
     /// birth date and a gender that all agree and are nobody else's here).
     pub release: f64,
+    /// Days for which other communities may go on using the identifier that we tell them of a patient
+    /// (CorrelationTimeToLive), up to 365 (0: they ask again each time).
+    pub correlation_days: u32,
 }
 
 impl Default for Matching {
     fn default() -> Self {
-        Self { release: 0.89 }
+        Self { release: 0.89, correlation_days: 0 }
     }
 }
 

@@ -225,6 +225,8 @@ pub struct Import {
 pub struct Matching {
     /// Probability of a match from which on.
     pub release: f64,
+    /// Days for which others may use our identifiers without asking again.
+    pub correlation_days: u32,
 }
 
 impl Matching {
@@ -571,7 +573,10 @@ fn matching(file: &file::Matching, problems: &mut Problems) -> Matching {
     if !(0.5..1.0).contains(&file.release) {
         problems.add("matching.release", "is not a probability that can be used", "give one from 0.5 to 0.999");
     }
-    Matching { release: file.release }
+    if file.correlation_days > 365 {
+        problems.add("matching.correlation_days", "must be from 0 to 365", "leave it out for 0, which tells none");
+    }
+    Matching { release: file.release, correlation_days: file.correlation_days }
 }
 
 fn import(file: &file::Import, problems: &mut Problems) -> Import {

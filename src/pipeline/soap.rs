@@ -30,6 +30,8 @@ pub struct Message<'m> {
 pub struct Answer {
     /// `wsa:Action`.
     pub action: &'static str,
+    /// Markup of headers besides addressing and security.
+    pub headers: String,
     /// Markup of the body's only element.
     pub body: String,
     /// Whether the transaction answers in MTOM, even without documents.
@@ -96,7 +98,11 @@ impl Wire for Soap {
             let security = wssecurity::response_header(gateway.clock.now(), RESPONSE_LIFETIME, confirmation.as_deref());
             match outcome {
                 Ok(answer) => {
-                    let text = envelope::write(&addressing.response(answer.action), &security, &answer.body);
+                    let text = envelope::write(
+                        &addressing.response(answer.action),
+                        &[security, answer.headers].concat(),
+                        &answer.body,
+                    );
                     let (content_type, body) = if answer.mtom {
                         package::compose(answer.action, text, answer.documents)
                     } else {

@@ -213,6 +213,18 @@ impl SoapClient {
         errand: &Errand,
         read: impl FnOnce(Element<'_>) -> Result<T, String>,
     ) -> Result<(T, Attachments), CallError> {
+        self.send_for_envelope(partner, url, letter, errand, |envelope| read(envelope.body)).await
+    }
+
+    /// As [`Self::send`], for transactions whose answers say something in their headers.
+    pub async fn send_for_envelope<T>(
+        &self,
+        partner: &Partner,
+        url: &ServiceUrl,
+        letter: Letter,
+        errand: &Errand,
+        read: impl FnOnce(&Envelope<'_>) -> Result<T, String>,
+    ) -> Result<(T, Attachments), CallError> {
         self.breakers.check(&partner.key, self.clock.now())?;
         let place = self.place(partner);
         // A partner's own limit of requests at once; the semaphore is never closed.
@@ -238,7 +250,7 @@ impl SoapClient {
         url: &ServiceUrl,
         letter: Letter,
         errand: &Errand,
-        read: impl FnOnce(Element<'_>) -> Result<T, String>,
+        read: impl FnOnce(&Envelope<'_>) -> Result<T, String>,
     ) -> Result<(T, Attachments), CallError> {
         let addressing = Addressing::request(letter.action, &url.to_string());
         let token = self.token(partner, url, errand, letter.patient.as_ref())?;
@@ -290,7 +302,7 @@ impl SoapClient {
         }
         let signature = header.signature_value.as_deref();
         ResponseHeader::read(envelope.security, signature, self.clock.now(), self.skew)?;
-        let value = read(envelope.body).map_err(CallError::Unreadable)?;
+        let value = read(&envelope).map_err(CallError::Unreadable)?;
         Ok((value, package.attachments))
     }
 

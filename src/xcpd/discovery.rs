@@ -9,6 +9,8 @@ mod response;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use crate::hl7v3::DecodeError;
 use crate::xml::{Element, Writer, ns};
 
@@ -89,6 +91,39 @@ pub fn correlation_time_to_live(soap_header: Option<Element<'_>>) -> Option<Stri
     let text = element.trimmed();
     let duration = text.starts_with('P') && text.len() <= 40 && text.bytes().all(|b| b.is_ascii_alphanumeric());
     duration.then(|| text.into_owned())
+}
+
+/// What an `xs:duration` comes to, a month being 30 days and a year 365, at most a year. None for what is no duration.
+pub fn time_to_live(text: &str) -> Option<Duration> {
+    let (date, time) = match text.strip_prefix('P')?.split_once('T') {
+        Some((date, time)) => (date, time),
+        None => (text.strip_prefix('P')?, ""),
+    };
+    let mut seconds: u64 = 0;
+    let day = 86_400;
+    let units: [(&str, &[(char, u64)]); 2] =
+        [(date, &[('Y', 365 * day), ('M', 30 * day), ('D', day)]), (time, &[('H', 3600), ('M', 60), ('S', 1)])];
+    for (mut rest, units) in units {
+        while let Some(end) = rest.find(|c: char| c.is_ascii_alphabetic()) {
+            let number: u64 = rest[..end].parse().ok()?;
+            let (_, unit) = units.iter().find(|(letter, _)| rest[end..].starts_with(*letter))?;
+            seconds = seconds.saturating_add(number.saturating_mul(*unit));
+            rest = &rest[end + 1..];
+        }
+        if !rest.is_empty() {
+            return None;
+        }
+    }
+    Some(Duration::from_secs(seconds.min(365 * day)))
+}
+
+/// The SOAP header block that says so many days; nothing for 0.
+pub fn correlation_header(days: u32) -> String {
+    let mut writer = Writer::new();
+    if days > 0 {
+        write_correlation_time_to_live(&mut writer, &format!("P{days}D"));
+    }
+    writer.finish()
 }
 
 /// The SOAP header block for that.

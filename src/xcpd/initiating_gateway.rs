@@ -1,8 +1,12 @@
 //! XCPD Initiating Gateway: asks other communities which of their patients ours is (ITI TF-2: 3.55.4.1).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::discovery::{ACTION, Match, Outcome, Parameters, Request, RequestedAttribute, Response};
+use super::discovery::{
+    ACTION, Match, Outcome, Parameters, Request, RequestedAttribute, Response, correlation_header,
+    correlation_time_to_live, time_to_live,
+};
 use crate::atna::Object;
 use crate::directory::{Partner, ServiceUrl};
 use crate::gateway::Gateway;
@@ -14,6 +18,7 @@ use crate::pipeline::Denied;
 use crate::pipeline::outgoing::{Errands, Told};
 use crate::routing::call::Letter;
 use crate::routing::fan_out::{Leg, State, quoted};
+use crate::soap::envelope::Envelope;
 use crate::storage::identities::{Correlation, Person};
 
 /// Whom to look for.
@@ -44,6 +49,8 @@ pub struct Found {
     pub patient_id: PatientId,
     /// How sure it is, 0 to 100.
     pub score: Option<u8>,
+    /// How long the identifier may be used without asking again; none when the community did not say.
+    pub valid_for: Option<Duration>,
 }
 
 /// Asks partners who the person is to them. Every partner's part is audited, and what is learnt remembered.
@@ -101,21 +108,24 @@ async fn ask(
         transaction: Iti::Iti55,
         action: ACTION,
         body: request.encode(),
-        headers: String::new(),
+        headers: correlation_header(gateway.correlation_days),
         mtom: false,
         documents: Vec::new(),
         patient: None,
     };
-    let read =
-        |body: crate::xml::Element<'_>| Response::decode(body, &gateway.domains).map_err(|error| error.to_string());
-    match gateway.outgoing.send(partner, url, letter, &errand, read).await {
-        Ok((response, _)) => judge(sought, partner, response),
+    let read = |envelope: &Envelope<'_>| {
+        let valid_for = correlation_time_to_live(envelope.header).as_deref().and_then(time_to_live);
+        let response = Response::decode(envelope.body, &gateway.domains).map_err(|error| error.to_string())?;
+        Ok((response, valid_for))
+    };
+    match gateway.outgoing.send_for_envelope(partner, url, letter, &errand, read).await {
+        Ok(((response, valid_for), _)) => judge(sought, partner, response, valid_for),
         Err(error) => error.state(),
     }
 }
 
 /// What an answer comes to. Demographics that are not our patient's are not used, whatever the score (PD-13).
-fn judge(sought: &Sought, partner: &Partner, response: Response) -> State<Vec<Found>> {
+fn judge(sought: &Sought, partner: &Partner, response: Response, valid_for: Option<Duration>) -> State<Vec<Found>> {
     let sender = response.wrapper.sender.home();
     match response.outcome {
         Outcome::Matches(matches) => {
@@ -127,6 +137,7 @@ fn judge(sought: &Sought, partner: &Partner, response: Response) -> State<Vec<Fo
                     home: one.home.or_else(|| sender.clone()).unwrap_or_else(|| partner.home.clone()),
                     patient_id: one.patient_id,
                     score: one.score,
+                    valid_for,
                 })
                 .collect();
             if found.is_empty() {
@@ -200,12 +211,13 @@ fn correlation(
     home: &HomeCommunityId,
     now: Timestamp,
 ) -> Correlation {
+    let of_home = || found.iter().filter(|one| one.home == *home);
     Correlation {
         home: home.clone(),
-        patient_ids: found.iter().filter(|one| one.home == *home).map(|one| one.patient_id.clone()).collect(),
+        patient_ids: of_home().map(|one| one.patient_id.clone()).collect(),
         learned_at: now,
         // 3.55.4.2.3: without CorrelationTimeToLive an identifier is for this errand; it is kept for the record.
-        valid_until: Some(now),
+        valid_until: Some(of_home().find_map(|one| one.valid_for).map_or(now, |time| now.plus(time))),
         via: (*home != leg.partner.home).then(|| leg.partner.home.clone()),
     }
 }

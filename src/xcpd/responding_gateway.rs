@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::discovery::{ACTION_RESPONSE, Match, Outcome, Priority, Refusal, Request, RequestedAttribute, Response};
+use super::discovery::{
+    ACTION_RESPONSE, Match, Outcome, Priority, Refusal, Request, RequestedAttribute, Response, correlation_header,
+};
 use crate::atna::Object;
 use crate::authenticate::Caller;
 use crate::gateway::Gateway;
@@ -27,6 +29,7 @@ pub struct Echo {
     us: HomeCommunityId,
     now: Timestamp,
     id: Ii,
+    correlation: String,
     /// The answer to a request that could not be decoded, for whatever reason.
     unread: Response,
 }
@@ -44,7 +47,7 @@ impl Transaction for Discovery {
         let now = gateway.clock.now();
         let id = Ii::new(us.oid().as_str(), &received.trace.to_string());
         let unread = Response::refusal_for(message.envelope.body, &Refusal::Internal, id.clone(), now, &us);
-        Echo { us, now, id, unread }
+        Echo { us, now, id, correlation: correlation_header(gateway.correlation_days), unread }
     }
 
     fn decode(gateway: &Gateway, _caller: &Caller, message: &soap::Message<'_>) -> Result<Request, Failure<Refusal>> {
@@ -89,6 +92,10 @@ impl Transaction for Discovery {
     }
 
     fn encode(echo: Echo, outcome: Result<(Request, Outcome), Refusal>, trace: TraceId) -> soap::Answer {
+        let headers = match &outcome {
+            Ok((_, Outcome::Matches(_))) => echo.correlation,
+            _ => String::new(),
+        };
         let response = match outcome {
             Ok((request, outcome)) => Response::new(&request, echo.id, echo.now, &echo.us, outcome),
             Err(refusal) => {
@@ -100,7 +107,7 @@ impl Transaction for Discovery {
                 response
             }
         };
-        soap::Answer { action: ACTION_RESPONSE, body: response.encode(), mtom: false, documents: Vec::new() }
+        soap::Answer { action: ACTION_RESPONSE, headers, body: response.encode(), mtom: false, documents: Vec::new() }
     }
 }
 

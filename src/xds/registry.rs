@@ -1,6 +1,7 @@
 //! The documents kept here: searched by ITI-18 and 38, opened by ITI-43 and 39.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -10,13 +11,56 @@ use futures_util::stream::BoxStream;
 use super::retrieve::DocumentId;
 use super::stored_query::{Refusal, Request, Response, ReturnType};
 use crate::atna::Object;
+use crate::authenticate::Caller;
 use crate::ebxml::{ErrorCode, RegistryError, Severity};
 use crate::gateway::Gateway;
 use crate::id::{HomeCommunityId, PatientId, TraceId, Transaction as Iti};
-use crate::pipeline::{Part, soap};
+use crate::pipeline::soap::{self, Soap};
+use crate::pipeline::{Call, Failure, Part, Received, Transaction};
+use crate::routing::package::Attachments;
 use crate::storage::documents::SearchError;
 use crate::storage::engine::StoreError;
 use crate::storage::identities::Resolution;
+
+/// `wsa:Action` of ITI-18.
+pub const QUERY_ACTION: &str = "urn:ihe:iti:2007:RegistryStoredQuery";
+/// `wsa:Action` of its answer.
+pub const QUERY_ACTION_RESPONSE: &str = "urn:ihe:iti:2007:RegistryStoredQueryResponse";
+
+/// ITI-18, as a Document Registry answers it: from what is registered here. A home community in the query is ignored
+/// (ITI TF-2: 3.18.4.1.2.3.8).
+pub struct RegistryStoredQuery;
+
+impl Transaction for RegistryStoredQuery {
+    type Wire = Soap;
+    const ID: Iti = Iti::Iti18;
+    type Request = Request;
+    type Response = Response;
+    type Refusal = Refusal;
+    type Echo = ();
+
+    fn echo(_: &Gateway, _: &Received, _: &soap::Message<'_>) {}
+
+    fn decode(_: &Gateway, _: &Caller, message: &soap::Message<'_>) -> Result<Request, Failure<Refusal>> {
+        Request::decode(message.envelope.body).map_err(Failure::Refused)
+    }
+
+    async fn handle(
+        gateway: Arc<Gateway>,
+        call: Arc<Call<Request>>,
+        _extras: Attachments,
+    ) -> Result<Response, Refusal> {
+        Ok(search(&gateway, call.permitted.request(), call.trace))
+    }
+
+    fn audit(request: &Request, outcome: &Result<Response, Refusal>) -> Vec<Part> {
+        query_parts(Iti::Iti18, request, outcome)
+    }
+
+    fn encode((): (), outcome: Result<Response, Refusal>, trace: TraceId) -> soap::Answer {
+        answer(QUERY_ACTION_RESPONSE, outcome.unwrap_or_else(|refusal| refused(&refusal)), trace)
+    }
+}
 
 /// The most objects of an answer.
 const MOST: usize = 10_000;
@@ -78,7 +122,7 @@ pub fn refused(refusal: &Refusal) -> Response {
 /// The SOAP answer of a stored query, under the response action of its transaction.
 pub fn answer(action: &'static str, mut response: Response, trace: TraceId) -> soap::Answer {
     name_trace(&mut response.errors, trace);
-    soap::Answer { action, body: response.encode(), mtom: false, documents: Vec::new() }
+    soap::Answer { action, headers: String::new(), body: response.encode(), mtom: false, documents: Vec::new() }
 }
 
 /// Names the exchange in every error, so that a partner's question can be looked up.
@@ -120,18 +164,19 @@ pub struct Opened {
     pub content: BoxStream<'static, io::Result<Bytes>>,
 }
 
-/// Opens a document of a community served here.
+/// Opens a document that is kept here, of one community or of any that is served here.
 pub async fn open(
     gateway: &Gateway,
     wanted: &DocumentId,
-    home: &HomeCommunityId,
+    home: Option<&HomeCommunityId>,
 ) -> Result<Opened, (ErrorCode, &'static str)> {
     // Partners add and drop `urn:oid:`.
     let repository = wanted.repository.as_str();
     let bare = repository.strip_prefix("urn:oid:").unwrap_or(repository);
     let bare = crate::id::RepositoryId::new(bare).map_err(|_| UNKNOWN_REPOSITORY)?;
-    if gateway.community.home_of_repository(&bare) != Some(home) {
-        return Err(UNKNOWN_REPOSITORY);
+    match gateway.community.home_of_repository(&bare) {
+        Some(ours) if home.is_none_or(|home| home == ours) => {}
+        Some(_) | None => return Err(UNKNOWN_REPOSITORY),
     }
     let stored = gateway.documents.document(&gateway.tenant, &wanted.document).map_err(|error| {
         tracing::error!(%error, "the document registry could not be read");
@@ -148,7 +193,7 @@ pub async fn open(
 }
 
 const UNKNOWN_REPOSITORY: (ErrorCode, &str) =
-    (ErrorCode::XdsUnknownRepositoryId, "the repository is not one of that community");
+    (ErrorCode::XdsUnknownRepositoryId, "the repository is not one that is served here for that community");
 
 fn whole<E: std::error::Error + Send + Sync + 'static>(
     content: impl Stream<Item = Result<Bytes, E>> + Send + 'static,

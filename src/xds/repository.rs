@@ -66,6 +66,7 @@ impl Transaction for ProvideAndRegister {
         super::registry::name_trace(&mut errors, trace);
         soap::Answer {
             action: "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-bResponse",
+            headers: String::new(),
             body: RegistryResponse { errors }.encode(),
             mtom: true,
             documents: Vec::new(),
