@@ -26,19 +26,28 @@ use crate::pipeline::soap::{Message, Reply, fault_reply};
 use crate::pipeline::{Received, start, v2};
 use crate::pix::manager::FeedV2;
 use crate::routing::exchange::CallBody;
-use crate::routing::package::{self, Attachments, BodyError};
+use crate::routing::package::{self, Attachments, BodyError, Package};
 use crate::soap::envelope::{Envelope, write_fault};
 use crate::soap::fault::{Fault, Subcode};
 use crate::trust::Peer;
+use crate::xca::initiating_gateway::{FederatedQuery, FederatedRetrieve};
 use crate::xca::responding_gateway::{CrossGatewayQuery, CrossGatewayRetrieve, QUERY_ACTION, RETRIEVE_ACTION};
-use crate::xcpd::discovery;
 use crate::xcpd::responding_gateway::Discovery;
+use crate::xcpd::unsupported::{DeferredDiscovery, PatientLocation};
+use crate::xcpd::{discovery, location};
+use crate::xds::registry::{self, RegistryStoredQuery};
 use crate::xds::repository::{PROVIDE_ACTION, ProvideAndRegister};
+use crate::xds::retrieval::{self, RetrieveDocumentSet};
 use crate::xml::{decode_text, parse};
 
 /// The services, by the names of their WSDLs, with the transaction that an unreadable message is recorded as.
-const SERVICES: [(&str, Iti); 3] =
-    [("RespondingGatewayXCPD", Iti::Iti55), ("RespondingGateway", Iti::Iti38), ("DocumentRepository", Iti::Iti41)];
+const SERVICES: [(&str, Iti); 5] = [
+    ("RespondingGatewayXCPD", Iti::Iti55),
+    ("RespondingGateway", Iti::Iti38),
+    ("InitiatingGateway", Iti::Iti18),
+    ("DocumentRegistry", Iti::Iti18),
+    ("DocumentRepository", Iti::Iti41),
+];
 
 /// The time for all of a message: 2 GiB at 4 MB each second.
 const LONGEST_BODY: Duration = Duration::from_secs(600);
@@ -49,18 +58,29 @@ pub fn services() -> impl Iterator<Item = &'static str> {
 }
 
 /// Takes a SOAP message to its transaction. Actions are looked up across all services: partners configure one URL for
-/// several transactions.
+/// several transactions. Only what our own systems ask (ITI-18, ITI-43) goes by the service too: the Initiating Gateway
+/// looks in other communities, the registry and the repository here alone.
 fn dispatch(
+    service: &str,
     gateway: &Arc<Gateway>,
     received: Received,
     message: &Message<'_>,
     attachments: Attachments,
 ) -> Result<BoxFuture<'static, Reply>, Fault> {
     let gateway = gateway.clone();
+    let federated = service == "InitiatingGateway";
     Ok(match message.envelope.addressing.action.as_str() {
         discovery::ACTION => Box::pin(start::<Discovery>(gateway, received, message, attachments)),
         QUERY_ACTION => Box::pin(start::<CrossGatewayQuery>(gateway, received, message, attachments)),
         RETRIEVE_ACTION => Box::pin(start::<CrossGatewayRetrieve>(gateway, received, message, attachments)),
+        registry::QUERY_ACTION if federated => {
+            Box::pin(start::<FederatedQuery>(gateway, received, message, attachments))
+        }
+        registry::QUERY_ACTION => Box::pin(start::<RegistryStoredQuery>(gateway, received, message, attachments)),
+        retrieval::ACTION if federated => Box::pin(start::<FederatedRetrieve>(gateway, received, message, attachments)),
+        retrieval::ACTION => Box::pin(start::<RetrieveDocumentSet>(gateway, received, message, attachments)),
+        discovery::ACTION_DEFERRED => Box::pin(start::<DeferredDiscovery>(gateway, received, message, attachments)),
+        location::ACTION => Box::pin(start::<PatientLocation>(gateway, received, message, attachments)),
         PROVIDE_ACTION => Box::pin(start::<ProvideAndRegister>(gateway, received, message, attachments)),
         _ => return Err(Fault::sender("the action is none of this gateway's").with(Subcode::ActionNotSupported)),
     })
@@ -110,7 +130,7 @@ async fn soap(
     Extension(peer): Extension<Arc<Peer>>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let Some((_, usual)) = SERVICES.iter().find(|(name, _)| *name == service) else {
+    let Some((service, usual)) = SERVICES.iter().find(|(name, _)| *name == service) else {
         return (StatusCode::NOT_FOUND, "there is no such service here\n").into_response();
     };
     let received = Received {
@@ -125,11 +145,11 @@ async fn soap(
         let fault = Fault::receiver("too many requests are under way; try again later");
         return into_response(Reply { status: 503, ..unreadable(&gateway, &received, *usual, fault).await });
     };
-    let usual = *usual;
+    let (service, usual) = (*service, *usual);
     // The exchange goes on to its end, audit record included, even if the caller hangs up.
     let answered = tokio::spawn(async move {
         let _place = place;
-        serve_soap(gateway, received, usual, request).await
+        serve_soap(gateway, received, (service, usual), request).await
     })
     .await;
     let reply = answered.unwrap_or_else(|_| {
@@ -139,7 +159,12 @@ async fn soap(
     into_response(reply)
 }
 
-async fn serve_soap(gateway: Arc<Gateway>, received: Received, usual: Iti, request: Request<Body>) -> Reply {
+async fn serve_soap(
+    gateway: Arc<Gateway>,
+    received: Received,
+    (service, usual): (&str, Iti),
+    request: Request<Body>,
+) -> Reply {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.map(str::to_owned);
     let limits = body::Limits {
@@ -155,8 +180,7 @@ async fn serve_soap(gateway: Arc<Gateway>, received: Received, usual: Iti, reque
         Ok(package) => package,
         Err(error) => return unreadable(&gateway, &received, usual, Fault::sender(error.to_string())).await,
     };
-    let running =
-        take(&gateway, &received, &package.root, package.charset.as_deref(), package.multipart, package.attachments);
+    let running = take(&gateway, service, &received, package);
     match running {
         Ok(running) => running.await,
         Err(fault) => unreadable(&gateway, &received, usual, fault).await,
@@ -166,13 +190,12 @@ async fn serve_soap(gateway: Arc<Gateway>, received: Received, usual: Iti, reque
 /// Everything that needs the parsed message.
 fn take(
     gateway: &Arc<Gateway>,
+    service: &str,
     received: &Received,
-    root: &[u8],
-    charset: Option<&str>,
-    multipart: bool,
-    attachments: Attachments,
+    package: Package,
 ) -> Result<BoxFuture<'static, Reply>, Fault> {
-    let text = decode_text(root, charset)?;
+    let Package { root, charset, multipart, attachments } = package;
+    let text = decode_text(&root, charset.as_deref())?;
     let tree = parse(&text, &gateway.limits.xml)?;
     let envelope = Envelope::read(&tree)?;
     envelope.check_mandatory_headers()?;
@@ -180,7 +203,7 @@ fn take(
         let text = "answers go back on the connection of the request; send wsa:ReplyTo as anonymous";
         return Err(Fault::sender(text).with(Subcode::OnlyAnonymousAddressSupported));
     }
-    dispatch(gateway, received.clone(), &Message { envelope, multipart }, attachments)
+    dispatch(service, gateway, received.clone(), &Message { envelope, multipart }, attachments)
 }
 
 /// The answer to a message that is none: a fault, recorded as a failure of what the service is usually asked.

@@ -252,7 +252,7 @@ async fn find(
                 score: one.score,
             });
             // The same patient of the same community may be found through two partners.
-            let is_known = targets.iter().any(|t| t.home == one.home && t.patient_id == one.patient_id);
+            let is_known = targets.iter().any(|t| t.home == one.home && t.patient_id.as_ref() == Some(&one.patient_id));
             if !is_known {
                 targets.push(target(gateway, one, &leg.partner, account));
             }
@@ -271,7 +271,7 @@ fn target(gateway: &Gateway, found: &Found, through: &Arc<Partner>, account: &mu
             through.clone()
         }
     };
-    Target { home: found.home.clone(), patient_id: found.patient_id.clone(), partner }
+    Target { home: found.home.clone(), patient_id: Some(found.patient_id.clone()), partner }
 }
 
 fn partners(gateway: &Gateway, errand: &Errand) -> Result<Vec<Arc<Partner>>, OperationError> {
@@ -355,7 +355,7 @@ async fn bring(
     }
     let batches = xca::batches(wanted.iter().map(|(_, id, _, partner)| (id.clone(), partner.clone())).collect());
     let legs = xca::retrieve(gateway, errands, batches).await.map_err(OperationError::new)?;
-    for leg in legs {
+    for leg in legs.into_iter().map(xca::settled) {
         let note = match &leg.state {
             State::Answered(brought) if !brought.notes.is_empty() => Some(brought.notes.join("; ")),
             _ => None,

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Denied;
+use super::{Call, Denied};
 use crate::atna::{AccessPoint, Event, Exchange, Human, Object, Outcome, Party, Side};
 use crate::directory::{Partner, ServiceUrl};
 use crate::gateway::Gateway;
@@ -63,6 +63,18 @@ impl Told {
 }
 
 impl Errands {
+    /// The errand of a consumer of our own: its user, its purpose. None when it stated no purpose.
+    pub fn on_behalf_of<R>(gateway: &Gateway, call: &Call<R>) -> Option<Self> {
+        let user = call.permitted.caller().user();
+        Some(Self {
+            user: user.map(|user| user.name_id.clone()).or_else(|| gateway.default_user.clone())?,
+            role: user.and_then(|user| user.roles.first().cloned()).unwrap_or_else(|| gateway.default_role.clone()),
+            purpose: call.permitted.purposes().first().cloned()?,
+            deadline: gateway.limits.fan_out,
+            trace: call.trace,
+        })
+    }
+
     /// Asks for each item at once, under its partner's own purpose code; a partner that does not answer the purpose, or
     /// has no address for the transaction, is not asked.
     pub async fn fan_out<I, T, F>(

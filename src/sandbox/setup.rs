@@ -173,7 +173,7 @@ fn partners(site: Site, ports: &[Ports; 3]) -> Vec<(&'static str, String)> {
     let local = (
         "documents",
         format!(
-            "# Our own systems that provide documents.\nname = \"Document sources\"\nnetwork = \"local\"\nkind = \"local\"\n\
+            "# Our own systems that provide documents and ask for them.\nname = \"Document systems\"\nnetwork = \"local\"\nkind = \"local\"\n\
              home_community_id = \"urn:oid:{}\"\nresponds = false\n",
             site.oid()
         ),
@@ -191,6 +191,7 @@ fn partners(site: Site, ports: &[Ports; 3]) -> Vec<(&'static str, String)> {
         Site::Hospital => vec![
             ("valley", responder(Site::Valley, "carequality", *valley)),
             ("hub", responder(Site::Hub, "tefca", *hub) + &members()),
+            local,
         ],
         Site::Valley => vec![hospital("carequality"), local],
         Site::Hub => vec![hospital("tefca"), local],

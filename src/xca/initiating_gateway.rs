@@ -1,9 +1,13 @@
 //! XCA Initiating Gateway: asks the communities that know a patient for their documents, and brings them home
 //! (ITI TF-2: 3.38.4.1.2, 3.39.4.1.2).
 
+mod consumers;
+
 use std::sync::Arc;
 
-use super::query::{Query, Request as QueryRequest, Response as QueryResponse, ReturnType, completed};
+pub use consumers::{FederatedQuery, FederatedRetrieve};
+
+use super::query::{Query, Request as QueryRequest, Response as QueryResponse, completed};
 use super::responding_gateway::{QUERY_ACTION, RETRIEVE_ACTION};
 use super::retrieve::{
     Content, DocumentId, Request as RetrieveRequest, Response as RetrieveResponse, RetrievedDocument,
@@ -29,8 +33,8 @@ use crate::storage::files::Stored;
 pub struct Target {
     /// The community.
     pub home: HomeCommunityId,
-    /// What it calls the patient.
-    pub patient_id: PatientId,
+    /// What it calls the patient; none when the query goes to it as it came.
+    pub patient_id: Option<PatientId>,
     /// Who is asked.
     pub partner: Arc<Partner>,
 }
@@ -50,57 +54,102 @@ pub struct Listed {
     pub notes: Vec<String>,
 }
 
+/// What one community is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Who.
+    pub target: Target,
+    /// What.
+    pub request: QueryRequest,
+}
+
+impl Asked for Question {
+    fn partner(&self) -> &Arc<Partner> {
+        &self.target.partner
+    }
+}
+
 /// Asks communities for the documents of a patient: stable and on-demand, approved.
 pub async fn query(
     gateway: &Arc<Gateway>,
     errands: &Errands,
     targets: Vec<Target>,
 ) -> Result<Vec<Leg<Target, Listed>>, Denied> {
+    let now = gateway.clock.now();
+    let questions = targets.into_iter().map(|target| Question { request: find_documents(&target, now), target });
+    let legs = ask_all(gateway, errands, questions.collect()).await?;
+    let settled = legs.into_iter().map(|leg| Leg {
+        partner: leg.partner.target,
+        state: match leg.state {
+            State::Answered(response) => judge(response),
+            other => other.map(|_| Listed { documents: Vec::new(), notes: Vec::new() }),
+        },
+        took: leg.took,
+    });
+    Ok(settled.collect())
+}
+
+/// Asks each community its own question. Answers are completed with the community that gave them; each part is audited.
+pub async fn ask_all(
+    gateway: &Arc<Gateway>,
+    errands: &Errands,
+    questions: Vec<Question>,
+) -> Result<Vec<Leg<Question, QueryResponse>>, Denied> {
     let legs = errands
-        .fan_out(gateway, Iti::Iti38, targets, |target, url, errand| {
-            let (gateway, target) = (gateway.clone(), target.clone());
-            async move { ask(&gateway, &target, &url, errand).await }
+        .fan_out(gateway, Iti::Iti38, questions, |question, url, errand| {
+            let (gateway, question) = (gateway.clone(), question.clone());
+            async move { ask(&gateway, &question, &url, errand).await }
         })
         .await;
     for leg in &legs {
-        let request = find_documents(&leg.partner, gateway.clock.now());
+        let Question { target, request } = &leg.partner;
         let query = Object::query(Iti::Iti38, Some(request.query.id()), request.encode().into_bytes());
-        let objects =
-            vec![Object::patient(&leg.partner.patient_id), query.stored_query_details(Some(&leg.partner.home))];
+        let patients = request.query.patients().iter().map(Object::patient);
+        let objects = patients.chain([query.stored_query_details(Some(&target.home))]).collect();
         let mut told = Told { objects, ..Told::of(&leg.state) };
-        if let State::Answered(listed) = &leg.state
-            && !listed.notes.is_empty()
+        if let State::Answered(response) = &leg.state
+            && !response.errors.is_empty()
         {
-            told.outcome = Outcome::MinorFailure;
-            told.reason = Some(format!("answered with {} errors or warnings", listed.notes.len()));
+            let failed = response.status() == Status::Failure;
+            told.outcome = if failed { Outcome::SeriousFailure } else { Outcome::MinorFailure };
+            told.reason = Some(format!("answered with {} errors or warnings", response.errors.len()));
         }
-        errands.record(gateway, Iti::Iti38, &leg.partner.partner, told).await?;
+        errands.record(gateway, Iti::Iti38, &target.partner, told).await?;
     }
     Ok(legs)
 }
 
 fn find_documents(target: &Target, now: Timestamp) -> QueryRequest {
-    let service_start = match target.partner.quirks.date_range_days {
-        Some(days) => TimeRange {
-            from: day(now.minus(std::time::Duration::from_secs(u64::from(days) * 86_400)), "000000"),
-            to: day(now, "235959"),
-        },
-        None => TimeRange::default(),
-    };
     let find = FindDocuments {
-        patients: vec![target.patient_id.clone()],
         statuses: vec![Availability::Approved],
         contents: ContentFilter {
             kinds: vec![DocumentKind::Stable, DocumentKind::OnDemand],
             ..ContentFilter::default()
         },
-        service_start,
         ..FindDocuments::default()
     };
+    question(target, &QueryRequest::new(Query::FindDocuments(find)), now)
+}
+
+/// A query as one community is asked it: for the patient id that is valid there, and within a time range where the
+/// partner wants one.
+pub fn question(target: &Target, request: &QueryRequest, now: Timestamp) -> QueryRequest {
+    let mut query = request.query.clone();
+    if let Some(patient) = &target.patient_id {
+        query = query.for_patient(patient);
+    }
+    if let (Query::FindDocuments(find), Some(days)) = (&mut query, target.partner.quirks.date_range_days)
+        && find.service_start == TimeRange::default()
+    {
+        let from = now.minus(std::time::Duration::from_secs(u64::from(days) * 86_400));
+        find.service_start = TimeRange { from: day(from, "000000"), to: day(now, "235959") };
+    }
     QueryRequest {
-        return_type: ReturnType::LeafClass,
         home: Some(target.home.clone()),
-        ..QueryRequest::new(Query::FindDocuments(find))
+        target_communities: Vec::new(),
+        query,
+        return_type: request.return_type,
+        metadata_level: request.metadata_level,
     }
 }
 
@@ -108,31 +157,29 @@ fn day(at: Timestamp, time: &str) -> Option<Dtm> {
     format!("{}{time}", &at.to_dtm()[..8]).parse().ok()
 }
 
-async fn ask(gateway: &Gateway, target: &Target, url: &ServiceUrl, errand: Errand) -> State<Listed> {
+async fn ask(gateway: &Gateway, question: &Question, url: &ServiceUrl, errand: Errand) -> State<QueryResponse> {
+    let Question { target, request } = question;
     let letter = Letter {
         transaction: Iti::Iti38,
         action: QUERY_ACTION,
-        body: find_documents(target, gateway.clock.now()).encode(),
+        body: request.encode(),
         headers: String::new(),
         mtom: false,
         documents: Vec::new(),
-        patient: Some(target.patient_id.clone()),
+        patient: target.patient_id.clone(),
     };
-    let read = |body: crate::xml::Element<'_>| {
-        QueryResponse::decode(body, ReturnType::LeafClass).map_err(|error| error.to_string())
-    };
+    let return_type = request.return_type;
+    let read =
+        |body: crate::xml::Element<'_>| QueryResponse::decode(body, return_type).map_err(|error| error.to_string());
     match gateway.outgoing.send(&target.partner, url, letter, &errand, read).await {
-        Ok((response, _)) => judge(target, response),
+        Ok((response, _)) => State::Answered(completed(response, &target.home)),
         Err(error) => error.state(),
     }
 }
 
-fn judge(target: &Target, response: QueryResponse) -> State<Listed> {
-    let unreadable: Vec<String> = response.unreadable.iter().map(in_words).collect();
-    let response = completed(response, &target.home);
+fn judge(response: QueryResponse) -> State<Listed> {
     let failed = response.status() == Status::Failure;
-    let mut notes: Vec<String> = response.errors.iter().map(in_words).collect();
-    notes.extend(unreadable);
+    let notes: Vec<String> = response.errors.iter().chain(&response.unreadable).map(in_words).collect();
     if failed {
         return State::Refused(notes.join("; "));
     }
@@ -168,7 +215,9 @@ impl Asked for Batch {
 pub struct Brought {
     /// Each with what its message said of it.
     pub documents: Vec<(RetrievedDocument, Stored)>,
-    /// Errors and warnings, in words.
+    /// The partner's errors and warnings.
+    pub errors: Vec<RegistryError>,
+    /// Errors and warnings, the partner's and our own, in words.
     pub notes: Vec<String>,
 }
 
@@ -204,6 +253,15 @@ pub async fn retrieve(
     Ok(legs)
 }
 
+/// The state in which answers without a single document leave a partner's part: refused.
+pub fn settled(leg: Leg<Batch, Brought>) -> Leg<Batch, Brought> {
+    let state = match leg.state {
+        State::Answered(brought) if brought.documents.is_empty() => State::Refused(brought.notes.join("; ")),
+        other => other,
+    };
+    Leg { state, ..leg }
+}
+
 /// What came is one record, what did not another (ITI TF-2: 3.39.5).
 async fn record(gateway: &Gateway, errands: &Errands, leg: &Leg<Batch, Brought>) -> Result<(), Denied> {
     let object = |id: &DocumentId| Object::document(&id.document, Some(&id.repository), id.home.as_ref());
@@ -219,7 +277,10 @@ async fn record(gateway: &Gateway, errands: &Errands, leg: &Leg<Batch, Brought>)
         errands.record(gateway, Iti::Iti39, &leg.partner.partner, told).await?;
     }
     if !missing.is_empty() {
-        let reason = Told::of(&leg.state).reason.unwrap_or_else(|| "not in the answer".into());
+        let reason = match &leg.state {
+            State::Answered(brought) if !brought.notes.is_empty() => brought.notes.join("; "),
+            state => Told::of(state).reason.unwrap_or_else(|| "not in the answer".into()),
+        };
         let told = Told { objects: missing, outcome: Outcome::SeriousFailure, reason: Some(reason) };
         errands.record(gateway, Iti::Iti39, &leg.partner.partner, told).await?;
     }
@@ -244,15 +305,15 @@ async fn bring(gateway: &Gateway, batch: &Batch, url: &ServiceUrl, errand: Erran
         Ok(answer) => answer,
         Err(error) => return error.state(),
     };
-    let mut brought = Brought { notes: response.errors.iter().map(in_words).collect(), ..Brought::default() };
+    let notes = response.errors.iter().map(in_words).collect();
+    let mut brought = Brought { documents: Vec::new(), errors: response.errors, notes };
     if let Err(text) = store(gateway, batch, response.documents, attachments, &mut brought).await {
         brought.notes.push(text);
     }
-    match (brought.documents.is_empty(), brought.notes.is_empty()) {
-        (true, true) => State::Refused("the answer holds neither documents nor errors".into()),
-        (true, false) => State::Refused(brought.notes.join("; ")),
-        (false, _) => State::Answered(brought),
+    if brought.documents.is_empty() && brought.notes.is_empty() {
+        brought.notes.push("the answer holds neither documents nor errors".into());
     }
+    State::Answered(brought)
 }
 
 /// Puts the documents of an answer onto the disk: from the message, or from its attachments as they come.

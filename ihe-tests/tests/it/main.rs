@@ -14,6 +14,9 @@ mod crash_audit;
 mod crash_gateway;
 #[cfg(test)]
 mod crash_store;
+// Marked as a test, so that its helpers may panic like the tests do.
+#[cfg(test)]
+mod initiating_gateway;
 #[cfg(test)]
 mod fhir_resources;
 #[cfg(test)]
