@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use smol_str::SmolStr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::seal::{Opening, Purpose, SealError, Sealer, Sealing};
 use crate::id::Tenant;
@@ -71,6 +72,8 @@ struct Place {
     incoming: PathBuf,
     documents: PathBuf,
     sealer: Sealer,
+    /// Held for reading from the publication of bytes until their metadata is stored, for writing while orphans go.
+    settling: Arc<RwLock<()>>,
 }
 
 impl Place {
@@ -86,7 +89,12 @@ impl Place {
 impl Files {
     /// The store in a folder, which comes into being if need be.
     pub fn open(folder: &Path, sealer: Sealer) -> Result<Self, FileError> {
-        let place = Place { incoming: folder.join("incoming"), documents: folder.join("documents"), sealer };
+        let place = Place {
+            incoming: folder.join("incoming"),
+            documents: folder.join("documents"),
+            sealer,
+            settling: Arc::default(),
+        };
         std::fs::create_dir_all(&place.incoming)?;
         std::fs::create_dir_all(&place.documents)?;
         sync_folder(folder)?;
@@ -124,6 +132,28 @@ impl Files {
         let file = tokio::fs::File::open(self.0.path(tenant, sha256)?).await?;
         let length = self.0.sealer.plain_length(file.metadata().await?.len());
         Ok((length, checked(&self.0.sealer, tenant, file, sha256)))
+    }
+
+    /// To be held from the publication of documents until their metadata is stored or refused: until then nobody takes
+    /// the bytes for orphans.
+    pub async fn settling(&self) -> OwnedRwLockReadGuard<()> {
+        self.0.settling.clone().read_owned().await
+    }
+
+    /// Removes those of the documents that no metadata names, once all that is being stored is stored. Returns how many.
+    pub async fn remove_orphans(
+        &self,
+        tenant: &Tenant,
+        documents: &[String],
+        referenced: impl Fn(&str) -> bool,
+    ) -> Result<usize, FileError> {
+        let _alone = self.0.settling.write().await;
+        let mut removed = 0;
+        for sha256 in documents.iter().filter(|sha256| !referenced(sha256)) {
+            self.remove(tenant, sha256).await?;
+            removed += 1;
+        }
+        Ok(removed)
     }
 
     /// Removes a document's bytes; no error if there are none. Ask first whether other metadata names them.

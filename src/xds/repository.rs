@@ -152,16 +152,46 @@ pub async fn keep(
             complete(gateway, entry, stored)?;
         }
     }
+    let settling = gateway.files.settling().await;
     let mut contents = Vec::new();
+    let mut broken = None;
     for (id, stored) in documents {
-        let digests = stored.publish().await.map_err(|error| failed(&error, &id))?;
-        contents.push((id, digests.sha256.to_string()));
+        match stored.publish().await {
+            Ok(digests) => contents.push((id, digests.sha256.to_string())),
+            Err(error) => broken = broken.or(Some(failed(&error, &id))),
+        }
     }
+    let published: Vec<String> = contents.iter().map(|(_, sha256)| sha256.clone()).collect();
+    let kept = match broken {
+        Some(refused) => Err(refused),
+        None => register(gateway, submission, contents).await,
+    };
+    drop(settling);
+    if kept.is_err() {
+        forget(gateway, &published).await;
+    }
+    kept
+}
+
+async fn register(
+    gateway: &Gateway,
+    submission: Submission,
+    contents: Vec<(ObjectId, String)>,
+) -> Result<Submission, Refused> {
     let registration = Registration { submission, contents, now: gateway.clock.now() };
     let (identities, tenant) = (gateway.identities.clone(), gateway.tenant.clone());
     let known =
         move |_: &Write<'_>, id: &PatientId| Ok(matches!(identities.resolve(&tenant, id)?, Resolution::Active(_)));
     gateway.documents.register(&gateway.tenant, registration, known).await.map_err(|error| Refused(error.errors()))
+}
+
+/// The bytes of a submission that was refused go, unless an earlier one brought the same. What cannot be looked up or
+/// removed stays until the next start.
+async fn forget(gateway: &Gateway, published: &[String]) {
+    let is_kept = |sha256: &str| gateway.documents.keeps(&gateway.tenant, sha256).unwrap_or(true);
+    if let Err(error) = gateway.files.remove_orphans(&gateway.tenant, published, is_kept).await {
+        tracing::warn!(%error, "documents of a refused submission could not be removed");
+    }
 }
 
 /// Adds what the repository knows of a document, and refuses metadata that says otherwise (3.41.4.1.3.1).
