@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::atna::forward::{Collector, Forwarder, Patience};
 use crate::atna::{self, AccessPoint, Alert, Audit, Event, Occasion, Signer};
 use crate::authenticate::{FeedSource, ReplayCache};
-use crate::config::Settings;
+use crate::config::{Settings, check};
 use crate::directory::{self, Directory};
 use crate::endpoints::{self, Mllp};
 use crate::gateway::{Community, Gateway, ImportDefaults, Limits, Member};
@@ -37,6 +37,10 @@ use crate::xml::signature::SigningKey;
 const APPLICATION: &str = "causeway";
 /// How often files are looked at for changes.
 const WATCH: Duration = Duration::from_secs(2);
+
+/// Days before the end of a certificate from which the log says so, and how often.
+const EXPIRY_DAYS: i64 = 30;
+const EXPIRY_EACH: Duration = Duration::from_secs(86_400);
 
 /// Why a gateway did not start: sentences for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -180,6 +184,7 @@ impl App {
             tasks.spawn(async move { forwarder.run(stopped).await });
         }
         tasks.spawn(watch_files(self.gateway.clone(), self.tls.clone(), self.settings.partners.clone(), stop.clone()));
+        tasks.spawn(warn_of_expiry(self.settings.clone(), self.gateway.clone(), stop.clone()));
         let control =
             control::listen(&self.settings.store.folder).map_err(|e| StartError::about("control socket", e))?;
         tasks.spawn(crate::operations::serve(control, self.gateway.clone(), stop.clone()));
@@ -292,6 +297,19 @@ async fn watch_files(gateway: Arc<Gateway>, tls: Arc<Tls>, partners: std::path::
             let event =
                 Event::alert(occasion(&gateway), Alert::SecurityConfiguration, APPLICATION, what, "files changed");
             gateway.audit.submit(event);
+        }
+    }
+}
+
+/// Says each day which certificates end within a month.
+async fn warn_of_expiry(settings: Settings, gateway: Arc<Gateway>, stop: CancellationToken) {
+    loop {
+        for warning in check::expiring(&settings, &gateway.trust, gateway.clock.now(), EXPIRY_DAYS) {
+            tracing::warn!("{warning}");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EXPIRY_EACH) => {}
         }
     }
 }

@@ -87,7 +87,12 @@ impl Directory {
 pub fn load(folder: &Path) -> (Snapshot, Vec<Problem>) {
     let (partners, mut problems) = read_folder(folder);
     let (snapshot, clashes) = Snapshot::new(partners);
-    problems.extend(clashes.into_iter().map(|clash| Problem { file: folder.join(&clash.file), ..clash }));
+    problems.extend(clashes.into_iter().map(|clash| {
+        let file = folder.join(&clash.file);
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let line = Problems::read::<File>(&file, &text).1.line(&clash.key);
+        Problem { file, line, ..clash }
+    }));
     (snapshot, problems)
 }
 

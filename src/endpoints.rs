@@ -90,8 +90,8 @@ fn dispatch(
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let places = Arc::new(Semaphore::new(gateway.limits.requests.min(Semaphore::MAX_PERMITS)));
     Router::new()
-        .route("/{service}", get(service_description).post(soap))
-        .route("/schema/{file}", get(schema))
+        .route("/{service}", get(service_description).head(not_allowed).post(soap))
+        .route("/schema/{file}", get(schema).head(not_allowed))
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is no such service here\n") })
         .with_state(Services { gateway, places })
 }
@@ -115,6 +115,11 @@ async fn service_description(
         Some((content_type, text)) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
         None => (StatusCode::NOT_FOUND, "POST a SOAP message here, or GET ?wsdl\n").into_response(),
     }
+}
+
+/// HEAD, which GET would answer for otherwise; other methods are refused by the router in the same way.
+async fn not_allowed() -> Response<Body> {
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,POST")]).into_response()
 }
 
 async fn schema(Path(file): Path<String>) -> Response<Body> {

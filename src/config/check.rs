@@ -1,6 +1,7 @@
 //! What can be found out before the first connection: files, keys, certificates, partners, disk, clock, names.
 //!
-//! Nothing here changes anything, except that a file is made and removed to see whether the store can be written.
+//! Nothing here changes anything, except that a file is made and removed to see whether the store can be written, and
+//! that the store of a gateway that crashed is brought to its last state to be looked at.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,7 +20,10 @@ use x509_parser::public_key::PublicKey;
 
 use super::settings::{KeyPair, Settings};
 use crate::directory::{self, NetworkKind, Partner, Problem, Problems, Snapshot};
-use crate::id::{Clock, ExchangePurpose, HomeCommunityId, Timestamp};
+use crate::id::{Clock, ExchangePurpose, HomeCommunityId, Tenant, Timestamp};
+use crate::storage::engine::{self, Engine, StoreError};
+use crate::storage::identities::Identities;
+use crate::storage::seal::Sealer;
 use crate::trust::{ChainError, Held, NetworkName, Trust, Usage};
 
 /// What a check found.
@@ -60,8 +64,36 @@ pub fn run(path: &Path, clock: &Clock) -> Report {
     check.partners(&settings, trust);
     check.collectors(&settings, trust);
     check.store(&settings.store.folder);
+    check.tables(&settings);
     check.clock(&settings);
     check.report
+}
+
+/// Sentences about our own certificates and all that is trusted, as far as it ends within some days.
+pub fn expiring(settings: &Settings, trust: &Trust, now: Timestamp, days: i64) -> Vec<String> {
+    let mut ends: Vec<(String, i64)> = Vec::new();
+    for pair in [&settings.tls, &settings.signing] {
+        let read = CertificateDer::pem_file_iter(&pair.certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        for certificate in read.unwrap_or_default() {
+            let Ok((_, certificate)) = X509Certificate::from_der(&certificate) else { continue };
+            let what = format!("{} of {}", certificate.subject(), pair.certificate.display());
+            ends.push((what, certificate.validity().not_after.timestamp()));
+        }
+    }
+    for held in trust.store().held() {
+        ends.extend(held.expires.map(|at| (format!("{} of the network {}", held.name, held.network), at.as_secs())));
+    }
+    ends.sort();
+    ends.dedup();
+    let soon = ends.into_iter().filter_map(|(what, end)| {
+        let left = (end - now.as_secs()).div_euclid(86_400);
+        match left {
+            ..0 => Some(format!("{what} has expired")),
+            _ if left < days => Some(format!("{what} expires in {left} days")),
+            _ => None,
+        }
+    });
+    soon.collect()
 }
 
 /// The clock is wrong when it is before this: 2026-01-01. The program is younger.
@@ -70,6 +102,12 @@ const YOUNGER_THAN_THIS: i64 = 1_767_225_600;
 /// Days before the end of a certificate from which each report says so. The operator console and the metrics say it
 /// again at 60, 30, 14, 7 and 1.
 const DAYS_LEFT: i64 = 90;
+
+/// MiB of disk without which a gateway is stopped sooner or later, and below which the operator should know.
+const NO_ROOM: u64 = 256;
+const LITTLE_ROOM: u64 = 4096;
+/// The most rows that contradict each other that a report tells of.
+const MOST_TABLE_PROBLEMS: usize = 20;
 
 struct Check {
     now: Timestamp,
@@ -334,6 +372,44 @@ impl Check {
         if let Err(error) = written {
             let text = format!("{} cannot be written: {error}", existing.display());
             self.problem("store.folder", text, "give the gateway's user the right to write there, and disk space");
+        }
+    }
+
+    /// Whether the tables agree, if no gateway has them open, and whether there is room for more.
+    fn tables(&mut self, settings: &Settings) {
+        let folder = &settings.store.folder;
+        let existing = folder.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
+        if let Ok(disk) = rustix::fs::statvfs(existing) {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize) >> 20;
+            let text = format!("{free} MiB are free at {}", existing.display());
+            let remedy = "make room: what cannot be stored or recorded is not answered";
+            match free {
+                ..NO_ROOM => self.problem("store.folder", text, remedy),
+                ..LITTLE_ROOM => self.note("store.folder", text, remedy),
+                _ => {}
+            }
+        }
+        if !Engine::exists(folder) {
+            return;
+        }
+        let opened = Engine::open(folder, &engine::Settings::default());
+        let found =
+            opened.and_then(|engine| Identities::new(engine, Sealer::plain()).verify_consistency(&Tenant::default()));
+        match found {
+            Ok(problems) => {
+                for problem in problems.iter().take(MOST_TABLE_PROBLEMS) {
+                    self.problem(
+                        "store.folder",
+                        problem.to_string(),
+                        "restore the folder from a backup, and report this",
+                    );
+                }
+            }
+            Err(StoreError::InUse) => {
+                let text = "is in use by a gateway, so its tables were not compared";
+                self.note("store.folder", text, "stop the gateway and check again if you suspect damage");
+            }
+            Err(error) => self.problem("store.folder", error.to_string(), "restore the folder from a backup"),
         }
     }
 

@@ -34,6 +34,9 @@ pub enum StoreError {
     /// The operating system refused to read or write.
     #[error("the store could not be read or written")]
     Io(#[source] Arc<std::io::Error>),
+    /// Another process has the database open.
+    #[error("another gateway uses this store; stop it, or name another store.folder")]
+    InUse,
     /// The database reports damage or misuse.
     #[error("the database failed")]
     Database(#[source] Arc<redb::Error>),
@@ -72,6 +75,7 @@ macro_rules! from_redb {
             fn from(error: redb::$kind) -> Self {
                 match redb::Error::from(error) {
                     redb::Error::Io(error) => error.into(),
+                    redb::Error::DatabaseAlreadyOpen => Self::InUse,
                     error => Self::Database(Arc::new(error)),
                 }
             }
@@ -137,6 +141,11 @@ impl Engine {
         // The names of two new files must survive a power cut before the first write is acknowledged.
         std::fs::File::open(folder)?.sync_all()?;
         Self::start(database, Box::new(file), settings)
+    }
+
+    /// Whether a folder has a database in it.
+    pub fn exists(folder: &Path) -> bool {
+        database_path(folder).is_file()
     }
 
     fn start(

@@ -42,7 +42,7 @@ impl Consumer {
         let trust = Trust::open(&home.join("trust-store"), std::collections::BTreeMap::new()).unwrap();
         let tls = Tls::open(trust, &certificate, &key_file).unwrap();
         let ourselves = Ourselves {
-            home: Community::Hospital.oid().parse::<causeway::id::Oid>().unwrap().into(),
+            home: home(Community::Hospital),
             organization: "Ward documents".into(),
             organization_id: format!("urn:oid:{}", Community::Hospital.oid()).into(),
             npi: None,
