@@ -217,3 +217,48 @@ fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
     bytes.copy_from_slice(digest.as_ref());
     Fingerprint(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::id::Code;
+
+    fn outcome(kind: &str, lenient: bool, attributes: &Attributes) -> Result<(), AuthenticationError> {
+        let text = format!(
+            "name = \"x\"\nnetwork = \"x\"\nkind = \"{kind}\"\nhome_community_id = \"urn:oid:2.999.1\"\n\
+             responds = false\n[quirks]\nlenient_saml = {lenient}\n"
+        );
+        complete(&crate::directory::read(Path::new("x.toml"), &text).0.unwrap(), attributes)
+    }
+
+    /// NHIN Authorization Framework 3.0, 3.3.2; in IHE's own profile these are options (ITI TF-2: 3.40.4.1.2).
+    #[test]
+    fn partners_of_us_networks_say_who_asks() {
+        let whole = Attributes {
+            subject_id: Some("A. Nurse".into()),
+            roles: vec![Code::new("224608005", "2.16.840.1.113883.6.96", "")],
+            organizations: vec!["East".into()],
+            organization_ids: vec!["urn:oid:2.999.1".into()],
+            ..Attributes::default()
+        };
+        let no_role = Attributes { roles: Vec::new(), ..whole.clone() };
+        for (kind, demands) in [
+            ("carequality", true),
+            ("tefca", true),
+            ("ehealth-exchange", true),
+            ("commonwell", true),
+            ("local", false),
+            ("other", false),
+        ] {
+            assert_eq!(outcome(kind, false, &whole), Ok(()), "{kind}");
+            let refused = AuthenticationError::Incomplete(vec!["the user's role"]);
+            assert_eq!(outcome(kind, false, &no_role), if demands { Err(refused) } else { Ok(()) }, "{kind}");
+            assert_eq!(outcome(kind, true, &no_role), Ok(()), "{kind}");
+        }
+        let error = outcome("tefca", false, &Attributes::default()).unwrap_err();
+        assert_eq!(error.subcode(), Some(Subcode::InvalidSecurityToken));
+        assert!(error.to_string().contains("subject-id"), "{error}");
+    }
+}

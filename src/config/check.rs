@@ -385,7 +385,7 @@ impl Check {
             let remedy = "make room: what cannot be stored or recorded is not answered";
             match free {
                 ..NO_ROOM => self.problem("store.folder", text, remedy),
-                ..LITTLE_ROOM => self.note("store.folder", text, remedy),
+                NO_ROOM..LITTLE_ROOM => self.note("store.folder", text, remedy),
                 _ => {}
             }
         }

@@ -166,6 +166,7 @@ fn everything_that_is_missing_or_wrong_is_told_at_once() {
         ("[limits]\nrequests = 0", "limits.requests"),
         ("[limits]\nclock_skew_seconds = 90000", "limits.clock_skew_seconds"),
         ("[matching]\nrelease = 0.4", "matching.release"),
+        ("[matching]\ncorrelation_days = 366", "matching.correlation_days"),
         ("[initiator]\npurpose = \"treatment\"", "initiator.purpose"),
         ("[log]\nlevel = \"loud\"", "log.level"),
     ] {
@@ -323,7 +324,9 @@ fn partners_that_contradict_each_other_or_us_are_told() {
     let made = Installation::new();
     let east = fs::read_to_string(made.path("partners/east.toml")).unwrap();
     made.write("partners/twin.toml", &east);
-    assert!(made.problem().contains("2.999.40 is also the community of east"));
+    let told = made.problem();
+    assert!(told.contains("2.999.40 is also the community of east"), "{told}");
+    assert!(told.contains("twin.toml:6: home_community_id"), "{told}");
 
     made.write("partners/twin.toml", &east.replace("2.999.40\"", "2.999.10\""));
     assert!(made.problem().contains("is our own community"));
@@ -381,4 +384,32 @@ fn a_store_that_cannot_be_written_is_told() {
 fn a_file_that_does_not_exist_is_told() {
     let report = check::run(Path::new("absent/causeway.toml"), &Clock::fixed(Timestamp::from_millis(0)));
     assert!(report.problems[0].text.contains("cannot be read"));
+}
+
+#[test]
+fn the_store_is_looked_at_unless_a_gateway_has_it_open() {
+    let made = Installation::new();
+    let settings = crate::storage::engine::Settings::default();
+    let store = crate::storage::engine::Engine::open(&made.path("data"), &settings).unwrap();
+    let report = made.check();
+    assert!(report.is_good(), "{:?}", report.problems);
+    assert!(report.notes.iter().any(|note| note.text.contains("in use by a gateway")), "{:?}", report.notes);
+    drop(store);
+    assert_eq!(made.check(), check::Report::default());
+}
+
+#[test]
+fn what_expires_soon_is_said_while_the_gateway_runs() {
+    let made = Installation::new();
+    made.certify(&["gateway.lakeside.example.org"], 29);
+    let settings = read(&made.path("causeway.toml"), MINIMAL, &Overrides::default()).unwrap();
+    let trust = crate::trust::Trust::open(&settings.trust.folder, std::collections::BTreeMap::new()).unwrap();
+    for (days, later, told) in
+        [(30, 0, Some("expires in 29 days")), (29, 0, None), (30, 30, Some("has expired")), (1, 0, None)]
+    {
+        let now = made.now.plus(Duration::from_secs(later * 86_400));
+        let warnings = check::expiring(&settings, &trust, now, days);
+        assert_eq!(warnings.len(), usize::from(told.is_some()), "{warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.contains(told.unwrap_or_default())), "{warnings:?}");
+    }
 }

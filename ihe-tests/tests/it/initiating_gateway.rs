@@ -35,11 +35,11 @@ struct Consumer {
 
 impl Consumer {
     fn new(folder: &Path, hospital: &Running) -> Self {
-        let home = folder.join("document-source");
-        let (certificate, key_file) = (home.join("source.pem"), home.join("source.key"));
+        let system = folder.join("document-source");
+        let (certificate, key_file) = (system.join("source.pem"), system.join("source.key"));
         let pem = std::fs::read(&certificate).unwrap();
         let key = SigningKey::from_pem(&std::fs::read(&key_file).unwrap(), &pem).unwrap();
-        let trust = Trust::open(&home.join("trust-store"), std::collections::BTreeMap::new()).unwrap();
+        let trust = Trust::open(&system.join("trust-store"), std::collections::BTreeMap::new()).unwrap();
         let tls = Tls::open(trust, &certificate, &key_file).unwrap();
         let ourselves = Ourselves {
             home: home(Community::Hospital),

@@ -16,11 +16,12 @@ mod crash_gateway;
 mod crash_store;
 // Marked as a test, so that its helpers may panic like the tests do.
 #[cfg(test)]
-mod initiating_gateway;
-#[cfg(test)]
 mod fhir_resources;
 #[cfg(test)]
 mod hostile;
+// Marked as a test, so that its helpers may panic like the tests do.
+#[cfg(test)]
+mod initiating_gateway;
 #[cfg(test)]
 mod iti_20;
 #[cfg(test)]

@@ -362,3 +362,15 @@ fn damage_inside_the_journal_is_not_taken_for_its_end() {
         }
     }
 }
+
+#[test]
+fn a_store_that_is_open_is_not_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(!Engine::exists(folder.path()));
+    let first = engine(folder.path());
+    assert!(Engine::exists(folder.path()));
+    let second = Engine::open(folder.path(), &Settings::default());
+    assert!(matches!(second, Err(StoreError::InUse)));
+    drop(first);
+    assert!(Engine::open(folder.path(), &Settings::default()).is_ok());
+}

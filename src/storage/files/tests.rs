@@ -96,3 +96,20 @@ async fn a_name_that_is_no_hash_reaches_no_file() {
         assert!(matches!(read(&files, name).await, Err(FileError::NotFound)), "{name}");
     }
 }
+
+#[tokio::test]
+async fn orphans_go_when_all_that_is_being_stored_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files::open(folder.path(), Sealer::plain()).unwrap();
+    let kept = upload(&files, b"kept").await.publish().await.unwrap();
+    let orphan = upload(&files, b"orphan").await.publish().await.unwrap();
+    let published = [kept.sha256.to_string(), orphan.sha256.to_string()];
+    let other_submission = files.settling().await;
+    let tenant = Tenant::default();
+    let mut removing = std::pin::pin!(files.remove_orphans(&tenant, &published, |sha256| sha256 == kept.sha256));
+    assert!(futures_util::poll!(&mut removing).is_pending(), "another submission may be about to name them");
+    drop(other_submission);
+    assert_eq!(removing.await.unwrap(), 1);
+    assert!(read(&files, &kept.sha256).await.is_ok());
+    assert!(matches!(read(&files, &orphan.sha256).await, Err(FileError::NotFound)));
+}

@@ -279,6 +279,28 @@ fn the_time_to_live_of_a_correlation_is_read_from_the_soap_header() {
     assert_eq!(header(" P0Y0M7D ").as_deref(), Some("P0Y0M7D"));
     assert_eq!(header("for ever"), None);
     assert_eq!(correlation_time_to_live(None), None);
+    let written = format!("<h>{}</h>", correlation_header(7));
+    assert_eq!(with(&written, |header| correlation_time_to_live(Some(header))).as_deref(), Some("P7D"));
+    assert_eq!(correlation_header(0), "");
+}
+
+#[test]
+fn a_time_to_live_is_a_duration_of_xml_schema() {
+    let day = 86_400;
+    for (text, seconds) in [
+        ("P0Y0M7D", Some(7 * day)),
+        ("P1M", Some(30 * day)),
+        ("P1DT2H3M4S", Some(day + 2 * 3600 + 3 * 60 + 4)),
+        ("PT90S", Some(90)),
+        ("P99999Y", Some(365 * day)),
+        ("P7", None),
+        ("7D", None),
+        ("P-7D", None),
+        ("PT7D", None),
+        ("P18446744073709551616D", None),
+    ] {
+        assert_eq!(time_to_live(text).map(|time| time.as_secs()), seconds, "{text}");
+    }
 }
 
 proptest! {
