@@ -1,5 +1,6 @@
 //! ITI-55 Cross Gateway Patient Discovery, asked over mutual TLS as partners ask (ITI TF-2: 3.55).
 
+use causeway::hl7v3::ack::{AckType, AcknowledgementMessage};
 use causeway::id::{Demographics, Dtm, Gender, PersonName};
 use causeway::sandbox::Site;
 use causeway::sandbox::samples::{self, Community};
@@ -160,7 +161,13 @@ async fn what_is_no_discovery_at_all_gets_a_fault_or_an_application_error() {
     let world = World::shared();
     let request = discovery(VALLEY, person("H1001"), vec![]);
     let deferred = world.letter(Site::Valley, SERVICE, ACTION_DEFERRED, request.encode());
-    let fault = world.ask(Site::Valley, &deferred).await.fault();
+    // ITI TF-2: 3.55.6.2: a gateway without the option acknowledges, and says that the mode is unsupported.
+    let answer = world.ask(Site::Valley, &deferred).await;
+    let acknowledged = answer.body(|body| AcknowledgementMessage::decode(body).unwrap()).acknowledgement;
+    assert_eq!((acknowledged.kind, acknowledged.details[0].code.as_str()), (AckType::Error, "NS250"));
+
+    let unknown = world.letter(Site::Valley, SERVICE, "urn:ihe:iti:2099:Nothing", request.encode());
+    let fault = world.ask(Site::Valley, &unknown).await.fault();
     assert!(fault.code == FaultCode::Sender && fault.reason.contains("ActionNotSupported"), "{fault:?}");
 
     let mut other = letter(world, Site::Valley, &request);
