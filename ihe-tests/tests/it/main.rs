@@ -9,6 +9,8 @@ mod canary;
 #[cfg(test)]
 mod collector_down;
 #[cfg(test)]
+mod corpus_replay;
+#[cfg(test)]
 mod crash_audit;
 #[cfg(test)]
 mod crash_gateway;
