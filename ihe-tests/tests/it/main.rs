@@ -49,3 +49,5 @@ mod wsdl;
 // Marked as a test, so that its helpers may panic like the tests do.
 #[cfg(test)]
 mod xml_signature;
+#[cfg(test)]
+mod zeep;
