@@ -91,6 +91,10 @@ impl Deframer {
             (space + 1, space + 1 + length)
         } else {
             let Some(line) = self.received.iter().position(|&b| b == b'\n') else { return self.incomplete() };
+            // Whether its end came with it must not decide whether a line is too long.
+            if line > self.longest {
+                return Err(FrameError::TooLong(self.longest));
+            }
             (0, line)
         };
         if self.received.len() < end {
@@ -154,6 +158,15 @@ mod tests {
         let mut deframer = Deframer::new(100);
         deframer.push(b"101 x");
         assert_eq!(deframer.next_message(), Err(FrameError::TooLong(100)));
+    }
+
+    #[test]
+    fn a_line_beyond_the_limit_is_refused_whether_or_not_its_end_has_come() {
+        for stream in [&b"<85>1 ab"[..], b"<85>1 ab\n"] {
+            let mut deframer = Deframer::new(7);
+            deframer.push(stream);
+            assert_eq!(deframer.next_message(), Err(FrameError::TooLong(7)));
+        }
     }
 
     proptest! {
