@@ -36,15 +36,16 @@ impl Timestamp {
         self.jiff().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
     }
 
-    /// Reads xs:dateTime with any offset. A time without a zone is taken as UTC.
+    /// Reads xs:dateTime with any offset. A time without a zone is taken as UTC. Years before 1 are refused: no message
+    /// means one, and no wire format of ours can say it.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
+        const YEAR_ONE: i64 = -62_135_596_800_000;
         let text = text.trim();
-        if let Ok(instant) = text.parse::<jiff::Timestamp>() {
-            return Some(Self(instant.as_millisecond()));
-        }
-        let civil: DateTime = text.parse().ok()?;
-        let instant = civil.to_zoned(TimeZone::UTC).ok()?.timestamp();
-        Some(Self(instant.as_millisecond()))
+        let instant = match text.parse::<jiff::Timestamp>() {
+            Ok(instant) => instant,
+            Err(_) => text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp(),
+        };
+        Some(Self(instant.as_millisecond())).filter(|at| at.0 >= YEAR_ONE)
     }
 
     /// HL7 v3 and v2 form with an offset: `20261122150000+0000`.
@@ -314,7 +315,11 @@ mod tests {
         assert_eq!(instant.to_hl7(), "20261122150000+0000");
         assert_eq!(instant.to_dtm(), "20261122150000");
         assert_eq!(Timestamp::from_rfc3339("2026-11-22T15:00:00.500"), Some(instant));
-        assert_eq!(Timestamp::from_rfc3339("yesterday"), None);
+        for text in ["yesterday", "-002027-11-10", "-002027-11-10T00:00:00Z", "0000-12-31T23:59:59Z"] {
+            assert_eq!(Timestamp::from_rfc3339(text), None, "{text:?}");
+        }
+        let first = Timestamp::from_rfc3339("0001-01-01T00:00:00Z").unwrap();
+        assert_eq!(Timestamp::from_rfc3339(&first.to_rfc3339()), Some(first));
     }
 
     #[test]
