@@ -480,11 +480,11 @@ fn token(raw: &str) -> Token {
 
 /// The name before a colon and the modifier after it; a chain after the modifier stays with the name.
 fn split_name(name: &str) -> (SmolStr, Option<SmolStr>) {
-    match name.split_once(':') {
+    match name.split_once(':').map(|(first, rest)| (first.trim(), rest.trim())) {
         None => (name.into(), None),
         Some((first, rest)) => match rest.split_once('.') {
             None => (first.into(), Some(rest.into())),
-            Some((modifier, chain)) => (format_smolstr!("{first}.{chain}"), Some(modifier.into())),
+            Some((modifier, chain)) => (format_smolstr!("{first}.{}", chain.trim()), Some(modifier.trim().into())),
         },
     }
 }

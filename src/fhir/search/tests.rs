@@ -112,6 +112,14 @@ fn unknown_parameters_are_left_out_or_refused_as_the_caller_prefers() {
 }
 
 #[test]
+fn white_space_around_the_parts_of_a_name_is_no_part_of_it() {
+    for query in ["patient.identifier%09:exact=a", "patient%20:%20exact%20.%09identifier=a"] {
+        let parameters = Parameters::read(query, None).unwrap();
+        assert_eq!(parameters.to_query(|_| true), "patient:exact.identifier=a", "{query:?}");
+    }
+}
+
+#[test]
 fn what_is_no_query_is_refused() {
     for query in ["family=%", "family=%4", "family=%GG", "family=%FF", "_count=many", "_count=-1"] {
         assert!(search(query).is_err(), "{query}");
