@@ -17,7 +17,7 @@ use crate::authenticate::{FeedSource, ReplayCache};
 use crate::config::{Settings, check};
 use crate::directory::{self, Directory};
 use crate::endpoints::{self, Mllp};
-use crate::gateway::{Community, Gateway, ImportDefaults, Limits, Member};
+use crate::gateway::{Community, Continuations, Gateway, ImportDefaults, Limits, Member};
 use crate::hl7v2;
 use crate::id::{Clock, Tenant, TraceId};
 use crate::mpi::Thresholds;
@@ -110,6 +110,7 @@ impl App {
             files,
             traces: Traces::new(engine),
             audit,
+            continuations: Continuations::default(),
             replay,
             audiences: audiences(&settings),
             outgoing,

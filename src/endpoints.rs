@@ -22,9 +22,10 @@ use crate::hl7v2::{self, FrameError};
 use crate::id::{TraceId, Transaction as Iti};
 use crate::net::body::{self, Limited};
 use crate::net::mllp::{Handler, MllpPeer};
+use crate::pdq::supplier::{self as pdq, CANCEL_ACTION, CONTINUE_ACTION, QUERY_ACTION as PDQ_QUERY_ACTION};
 use crate::pipeline::soap::{Message, Reply, fault_reply};
 use crate::pipeline::{Received, start, v2};
-use crate::pix::manager::FeedV2;
+use crate::pix::manager::{FEED_ACTIONS, FeedV2, FeedV3, QUERY_ACTION as PIX_QUERY_ACTION, QueryV2, QueryV3};
 use crate::routing::exchange::CallBody;
 use crate::routing::package::{self, Attachments, BodyError, Package};
 use crate::soap::envelope::{Envelope, write_fault};
@@ -41,12 +42,14 @@ use crate::xds::retrieval::{self, RetrieveDocumentSet};
 use crate::xml::{decode_text, parse};
 
 /// The services, by the names of their WSDLs, with the transaction that an unreadable message is recorded as.
-const SERVICES: [(&str, Iti); 5] = [
+const SERVICES: [(&str, Iti); 7] = [
     ("RespondingGatewayXCPD", Iti::Iti55),
     ("RespondingGateway", Iti::Iti38),
     ("InitiatingGateway", Iti::Iti18),
     ("DocumentRegistry", Iti::Iti18),
     ("DocumentRepository", Iti::Iti41),
+    ("PIXManager", Iti::Iti45),
+    ("PDSupplier", Iti::Iti47),
 ];
 
 /// The time for all of a message: 2 GiB at 4 MB each second.
@@ -82,6 +85,10 @@ fn dispatch(
         discovery::ACTION_DEFERRED => Box::pin(start::<DeferredDiscovery>(gateway, received, message, attachments)),
         location::ACTION => Box::pin(start::<PatientLocation>(gateway, received, message, attachments)),
         PROVIDE_ACTION => Box::pin(start::<ProvideAndRegister>(gateway, received, message, attachments)),
+        PIX_QUERY_ACTION => Box::pin(start::<QueryV3>(gateway, received, message, attachments)),
+        PDQ_QUERY_ACTION => Box::pin(start::<pdq::QueryV3>(gateway, received, message, attachments)),
+        CONTINUE_ACTION | CANCEL_ACTION => Box::pin(start::<pdq::Continue>(gateway, received, message, attachments)),
+        action if FEED_ACTIONS.contains(&action) => Box::pin(start::<FeedV3>(gateway, received, message, attachments)),
         _ => return Err(Fault::sender("the action is none of this gateway's").with(Subcode::ActionNotSupported)),
     })
 }
@@ -244,7 +251,7 @@ fn into_response(reply: Reply) -> Response<Body> {
     (status, [(header::CONTENT_TYPE, reply.content_type)], body).into_response()
 }
 
-/// HL7 v2 over MLLP: every ADT event goes to the manager, which knows those that it serves.
+/// HL7 v2 over MLLP: feeds and queries, by MSH-9.
 pub struct Mllp {
     /// The gateway.
     pub gateway: Arc<Gateway>,
@@ -262,6 +269,19 @@ impl Mllp {
             endpoint: self.endpoint.clone(),
             at: self.gateway.clock.now(),
             trace: TraceId::new(),
+        }
+    }
+
+    /// Takes a message to its transaction, which refuses the trigger events that it does not know. What is none of the
+    /// types served here is refused as a feed.
+    async fn dispatch(&self, received: Received, message: v2::Message) -> Vec<u8> {
+        let gateway = self.gateway.clone();
+        match (message.header.message_type.as_str(), message.header.event.as_str()) {
+            ("QBP", "Q22") => start::<pdq::QueryV2<false>>(gateway, received, &message, ()).await,
+            ("QBP", "ZV1") => start::<pdq::QueryV2<true>>(gateway, received, &message, ()).await,
+            ("QBP", _) => start::<QueryV2>(gateway, received, &message, ()).await,
+            ("QCN", _) => start::<pdq::Cancel>(gateway, received, &message, ()).await,
+            _ => start::<FeedV2>(gateway, received, &message, ()).await,
         }
     }
 
@@ -299,7 +319,7 @@ impl Handler for Mllp {
             if let Some(ack) = Ack::header_incomplete(&header) {
                 return self.refuse(received, header, ack).await;
             }
-            start::<FeedV2>(self.gateway.clone(), received, &v2::Message { header, content }, ()).await
+            self.dispatch(received, v2::Message { header, content }).await
         })
     }
 

@@ -1,5 +1,7 @@
 //! What every handler may use: one value, built once by `app`, shared by every exchange.
 
+mod continuations;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ use crate::storage::files::Files;
 use crate::storage::identities::Identities;
 use crate::storage::traces::Traces;
 use crate::trust::Trust;
+
+pub use continuations::Continuations;
 
 /// A gateway: what it is, what it keeps, whom it knows.
 pub struct Gateway {
@@ -58,6 +62,8 @@ pub struct Gateway {
     pub traces: Traces,
     /// The audit trail.
     pub audit: Audit,
+    /// The rest of answers that are told page by page.
+    pub continuations: Continuations,
     /// Assertions seen before.
     pub replay: ReplayCache,
     /// The names under which assertions are addressed to us.

@@ -8,6 +8,7 @@ pub mod outgoing;
 pub mod record;
 pub mod soap;
 pub mod v2;
+pub mod v3;
 
 pub use record::{Part, Record};
 

@@ -10,14 +10,17 @@ const PLACEHOLDER: &str = "https://gateway.example.org/";
 const CONTENT_TYPE: &str = "text/xml; charset=UTF-8";
 
 /// Path below the folder of WSDLs, and text.
-const DOCUMENTS: [(&str, &str); 13] = [
+const DOCUMENTS: [(&str, &str); 16] = [
     ("DocumentRegistry.wsdl", include_str!("../../wsdl/DocumentRegistry.wsdl")),
     ("DocumentRepository.wsdl", include_str!("../../wsdl/DocumentRepository.wsdl")),
     ("InitiatingGateway.wsdl", include_str!("../../wsdl/InitiatingGateway.wsdl")),
     ("InitiatingGatewayXCPD.wsdl", include_str!("../../wsdl/InitiatingGatewayXCPD.wsdl")),
+    ("PDSupplier.wsdl", include_str!("../../wsdl/PDSupplier.wsdl")),
+    ("PIXManager.wsdl", include_str!("../../wsdl/PIXManager.wsdl")),
     ("RespondingGateway.wsdl", include_str!("../../wsdl/RespondingGateway.wsdl")),
     ("RespondingGatewayXCPD.wsdl", include_str!("../../wsdl/RespondingGatewayXCPD.wsdl")),
     ("schema/IHEXDSB.xsd", include_str!("../../wsdl/schema/IHEXDSB.xsd")),
+    ("schema/hl7v3-pix-pdq.xsd", include_str!("../../wsdl/schema/hl7v3-pix-pdq.xsd")),
     ("schema/hl7v3-xcpd.xsd", include_str!("../../wsdl/schema/hl7v3-xcpd.xsd")),
     ("schema/lcm.xsd", include_str!("../../wsdl/schema/lcm.xsd")),
     ("schema/query.xsd", include_str!("../../wsdl/schema/query.xsd")),

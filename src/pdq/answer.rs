@@ -65,6 +65,9 @@ pub enum Refusal {
     /// There is no such page, or no longer.
     #[error("the query to be continued is not known, or too old")]
     UnknownContinuation,
+    /// So many people match that the query says nothing.
+    #[error("too many people match; tell more about the person")]
+    TooMany,
     /// Something failed here; it can be asked again.
     #[error("the query cannot be answered now; ask again")]
     Unavailable,

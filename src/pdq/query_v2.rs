@@ -114,7 +114,7 @@ impl Refusal {
                     let fault = self.fault(Condition::Internal, None);
                     return (Ack::refuse(AckCode::Reject, fault), Status::Reject);
                 }
-                answer::Refusal::Other(_) => {
+                answer::Refusal::TooMany | answer::Refusal::Other(_) => {
                     let fault = self.fault(Condition::Internal, None);
                     return (Ack::refuse(AckCode::Error, fault), Status::Error);
                 }

@@ -82,7 +82,9 @@ impl Refusal {
                     let place = "/QUQI_IN000003UV01/controlActProcess/queryContinuation/queryId";
                     (ResponseCode::Error, vec![unknown_key(text, place.into())])
                 }
-                answer::Refusal::Unavailable | answer::Refusal::Other(_) => (ResponseCode::Error, vec![internal(text)]),
+                answer::Refusal::TooMany | answer::Refusal::Unavailable | answer::Refusal::Other(_) => {
+                    (ResponseCode::Error, vec![internal(text)])
+                }
             },
         }
     }

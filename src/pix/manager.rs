@@ -1,107 +1,41 @@
-//! Patient Identifier Cross-reference Manager: takes identity feeds into the cross-reference (ITI TF-1: 5.1).
+//! Patient Identifier Cross-reference Manager: takes identity feeds into the cross-reference and answers which
+//! identifiers are one person's (ITI TF-1: 5.1). Whatever the dialect, [`apply`] and [`answer`] do it; `feed` and
+//! `query` have the transactions around them.
+
+mod feed;
+mod query;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::feed_v2::{FeedRequest, Pair, Refusal, Request, Rules};
-use crate::atna::{Action, Object};
-use crate::authenticate::{Caller, CallerKind, FeedSource};
+use super::feed_v2::{FeedRequest, Pair, Refusal};
+use super::question::{self, Answer, Question};
 use crate::gateway::Gateway;
-use crate::hl7v2::Header;
-use crate::hl7v2::ack::{Ack, Answering};
-use crate::id::{AssigningAuthority, PatientId, Timestamp, TraceId, Transaction as Iti};
-use crate::pipeline::v2::{self, V2};
-use crate::pipeline::{Call, Failure, Part, Received, Transaction};
+use crate::id::{AssigningAuthority, PatientId, Timestamp};
 use crate::storage::identities::{self, IdentityError, MergeRules};
 
-/// ITI-8 and ITI-30, as the manager answers them.
-pub struct FeedV2;
+pub use feed::{FEED_ACTIONS, FeedV2, FeedV3};
+pub use query::{QUERY_ACTION, QueryV2, QueryV3};
 
-/// What was asked, and of which domains the source may speak.
-pub struct Fed {
-    request: Request,
-    authorities: Vec<AssigningAuthority>,
-}
-
-/// What an acknowledgement repeats.
-pub struct Echo {
-    header: Header,
-    us: Answering,
-}
-
-impl Transaction for FeedV2 {
-    type Wire = V2;
-    const ID: Iti = Iti::Iti8;
-    type Request = Fed;
-    type Response = ();
-    type Refusal = Refusal;
-    type Echo = Echo;
-
-    fn echo(gateway: &Gateway, received: &Received, message: &v2::Message) -> Echo {
-        Echo { header: message.header.clone(), us: v2::answering(gateway, received) }
+/// Which other identifiers the person has. An identifier that was merged into another is not known any more.
+pub fn answer(gateway: &Gateway, question: &Question) -> Answer {
+    if !gateway.domains.knows(&question.id) {
+        return Answer::Refused(question::Refusal::UnknownDomain);
     }
-
-    fn decode(gateway: &Gateway, caller: &Caller, message: &v2::Message) -> Result<Fed, Failure<Refusal>> {
-        let source = source_of(gateway, caller);
-        let rules =
-            Rules { default_authority: source.and_then(|source| source.default_authority.clone()), ..Rules::default() };
-        let request = Request::decode(&message.content, &gateway.domains, &rules).map_err(Failure::Refused)?;
-        Ok(Fed { request, authorities: source.map(|source| source.authorities.clone()).unwrap_or_default() })
+    let wanted = question.wanted.iter().enumerate();
+    let unknown: Vec<usize> =
+        wanted.filter(|(_, one)| gateway.domains.of(one).is_none()).map(|(index, _)| index + 1).collect();
+    if !unknown.is_empty() {
+        return Answer::Refused(question::Refusal::UnknownWantedDomains(unknown));
     }
-
-    async fn handle(gateway: Arc<Gateway>, call: Arc<Call<Fed>>, _extras: ()) -> Result<(), Refusal> {
-        let fed = call.permitted.request();
-        if let Some(foreign) = ids(&fed.request.change).find(|id| !fed.authorities.contains(id.authority())) {
-            tracing::info!(domain = %foreign.authority(), trace = %call.trace, "a source feeds a domain that is not its own");
-            return Err(Refusal::NotTheSource);
+    match gateway.identities.cross_references(&gateway.tenant, &question.id, &question.wanted) {
+        Ok(Some(ids)) => Answer::found(ids),
+        Ok(None) => Answer::Refused(question::Refusal::UnknownId),
+        Err(error) => {
+            tracing::error!(%error, "the cross-reference could not be read");
+            Answer::Refused(question::Refusal::Unavailable)
         }
-        apply(&gateway, fed, call.at).await
-    }
-
-    fn audit(fed: &Fed, outcome: &Result<(), Refusal>) -> Vec<Part> {
-        let request = &fed.request;
-        let touched = |action: Action, id: &PatientId| {
-            let patient = Object::patient(id).detail("MSH-10", &request.header.control_id);
-            let part = match outcome {
-                Ok(()) => Part::success(vec![patient]),
-                Err(refusal) => Part::failure(vec![patient], refusal),
-            };
-            Part { action: Some(action), ..part }
-        };
-        match &request.change {
-            FeedRequest::Add { ids, .. } => ids.iter().take(1).map(|id| touched(Action::Create, id)).collect(),
-            FeedRequest::Revise { ids, .. } => ids.iter().take(1).map(|id| touched(Action::Update, id)).collect(),
-            // Two records, because a record names one patient: the one that went away, the one that stays.
-            FeedRequest::Merge(pairs) | FeedRequest::ChangeId(pairs) => pairs
-                .iter()
-                .flat_map(|pair| [touched(Action::Delete, &pair.subsumed), touched(Action::Update, &pair.survivor)])
-                .collect(),
-            FeedRequest::Link(a, b) | FeedRequest::Unlink(a, b) => {
-                vec![touched(Action::Update, a), touched(Action::Update, b)]
-            }
-        }
-    }
-
-    fn encode(echo: Echo, outcome: Result<(), Refusal>, trace: TraceId) -> Vec<u8> {
-        let ack = match outcome {
-            Ok(()) => Ack::accept(),
-            Err(refusal) => {
-                let (code, mut fault) = refusal.fault();
-                fault.text = format!("{} (trace {trace})", fault.text);
-                Ack::refuse(code, fault)
-            }
-        };
-        ack.encode(&echo.header, &echo.us)
-    }
-}
-
-/// The source that authentication found.
-fn source_of<'g>(gateway: &'g Gateway, caller: &Caller) -> Option<&'g FeedSource> {
-    match caller.kind() {
-        CallerKind::Source { name } => gateway.sources.iter().find(|source| source.name == *name),
-        CallerKind::Partner(_) => None,
     }
 }
 
@@ -116,9 +50,21 @@ fn ids(change: &FeedRequest) -> Box<dyn Iterator<Item = &PatientId> + '_> {
     }
 }
 
-async fn apply(gateway: &Gateway, fed: &Fed, at: Timestamp) -> Result<(), Refusal> {
+/// Does what a feed asks for, if all of its identifiers are of domains that the source may feed. In ITI-8 and
+/// ITI-44 a merge needs both identifiers to be known; ITI-30 makes do with less.
+pub async fn apply(
+    gateway: &Gateway,
+    change: &FeedRequest,
+    authorities: &[AssigningAuthority],
+    rules: MergeRules,
+    at: Timestamp,
+) -> Result<(), Refusal> {
+    if let Some(foreign) = ids(change).find(|id| !authorities.contains(id.authority())) {
+        tracing::info!(domain = %foreign.authority(), "a source feeds a domain that is not its own");
+        return Err(Refusal::NotTheSource);
+    }
     let (identities, tenant) = (&gateway.identities, &gateway.tenant);
-    let done = match &fed.request.change {
+    let done = match change {
         FeedRequest::Add { ids, demographics } => {
             identities.feed(tenant, ids.clone(), (**demographics).clone(), at).await.map(drop)
         }
@@ -131,7 +77,6 @@ async fn apply(gateway: &Gateway, fed: &Fed, at: Timestamp) -> Result<(), Refusa
             identities.feed(tenant, ids.clone(), after, at).await.map(drop)
         }
         FeedRequest::Merge(pairs) => {
-            let rules = if fed.request.header.version == "2.3.1" { MergeRules::BothKnown } else { MergeRules::Lenient };
             for Pair { survivor, subsumed } in pairs {
                 identities.merge(tenant, survivor.clone(), subsumed.clone(), rules, at).await.map_err(refused)?;
             }

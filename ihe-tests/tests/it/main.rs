@@ -37,7 +37,11 @@ mod iti_55;
 #[cfg(test)]
 mod iti_8;
 #[cfg(test)]
+mod ohie_client_registry;
+#[cfg(test)]
 mod partner_faults;
+#[cfg(test)]
+mod pix_pdq_v3;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]

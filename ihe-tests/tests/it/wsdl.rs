@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// ITI TF-2: Appendix V gives the names; the actions are those of each transaction's section.
-const OPERATIONS: [&str; 13] = [
+const OPERATIONS: [&str; 20] = [
     "DocumentRegistry.wsdl DocumentRegistry_Port_Soap12 DocumentRegistry_RegistryStoredQuery urn:ihe:iti:2007:RegistryStoredQuery",
     "DocumentRegistry.wsdl DocumentRegistry_Port_Soap12 DocumentRegistry_RegisterDocumentSet-b urn:ihe:iti:2007:RegisterDocumentSet-b",
     "DocumentRegistry.wsdl DocumentRegistry_Port_Soap12 DocumentRegistry_MultiPatientStoredQuery urn:ihe:iti:2009:MultiPatientStoredQuery",
@@ -16,6 +16,13 @@ const OPERATIONS: [&str; 13] = [
     "InitiatingGateway.wsdl InitiatingGateway_Port_Soap12 InitiatingGateway_RegistryStoredQuery urn:ihe:iti:2007:RegistryStoredQuery",
     "InitiatingGateway.wsdl InitiatingGateway_Port_Soap12 InitiatingGateway_RetrieveDocumentSet urn:ihe:iti:2007:RetrieveDocumentSet",
     "InitiatingGatewayXCPD.wsdl InitiatingGateway_Response_Port_Soap12 InitiatingGateway_Deferred_PRPA_IN201306UV02 urn:hl7-org:v3:PRPA_IN201306UV02:Deferred:CrossGatewayPatientDiscovery",
+    "PDSupplier.wsdl PDSupplier_Port_Soap12 PDSupplier_PRPA_IN201305UV02 urn:hl7-org:v3:PRPA_IN201305UV02",
+    "PDSupplier.wsdl PDSupplier_Port_Soap12 PDSupplier_QUQI_IN000003UV01_Continue urn:hl7-org:v3:QUQI_IN000003UV01_Continue",
+    "PDSupplier.wsdl PDSupplier_Port_Soap12 PDSupplier_QUQI_IN000003UV01_Cancel urn:hl7-org:v3:QUQI_IN000003UV01_Cancel",
+    "PIXManager.wsdl PIXManager_Port_Soap12 PIXManager_PRPA_IN201301UV02 urn:hl7-org:v3:PRPA_IN201301UV02",
+    "PIXManager.wsdl PIXManager_Port_Soap12 PIXManager_PRPA_IN201302UV02 urn:hl7-org:v3:PRPA_IN201302UV02",
+    "PIXManager.wsdl PIXManager_Port_Soap12 PIXManager_PRPA_IN201304UV02 urn:hl7-org:v3:PRPA_IN201304UV02",
+    "PIXManager.wsdl PIXManager_Port_Soap12 PIXManager_PRPA_IN201309UV02 urn:hl7-org:v3:PRPA_IN201309UV02",
     "RespondingGateway.wsdl RespondingGateway_Port_Soap12 RespondingGateway_CrossGatewayQuery urn:ihe:iti:2007:CrossGatewayQuery",
     "RespondingGateway.wsdl RespondingGateway_Port_Soap12 RespondingGateway_CrossGatewayRetrieve urn:ihe:iti:2007:CrossGatewayRetrieve",
     "RespondingGatewayXCPD.wsdl RespondingGateway_Port_Soap12 RespondingGateway_PRPA_IN201305UV02 urn:hl7-org:v3:PRPA_IN201305UV02:CrossGatewayPatientDiscovery",

@@ -1,0 +1,170 @@
+//! Patient Demographics Supplier: finds people by what is known of them (ITI TF-1: 8.1). Whatever the dialect, [`find`]
+//! does it; `v2` and `v3` have the transactions around it.
+
+mod v2;
+mod v3;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::answer::{Answer, Match, Page, Refusal};
+use super::criteria::PatientQuery;
+use super::matching::{self, EXACT};
+use crate::atna::Object;
+use crate::gateway::Gateway;
+use crate::id::{AssigningAuthority, Demographics};
+use crate::pipeline::Part;
+use crate::storage::engine::StoreError;
+use crate::storage::identities::{Person, PersonKey, Resolution};
+
+pub use v2::{Cancel, QueryV2};
+pub use v3::{CANCEL_ACTION, CONTINUE_ACTION, Continue, QUERY_ACTION, QueryV3};
+
+/// The most people that a query may find. Whoever describes half the town is asked for more.
+const MOST: usize = 500;
+/// People that are read at once.
+const BATCH: usize = 256;
+/// Searches that read the whole store at the same time; others wait.
+static WHOLE: Semaphore = Semaphore::const_new(2);
+
+/// Whoever matches a query, best first, with the identifiers of the domains wanted. Those who fit exactly, if there are
+/// any; else, and if the query wants them in any case, those whose names are close.
+pub async fn find(
+    gateway: &Arc<Gateway>,
+    query: &PatientQuery,
+    wanted: &[AssigningAuthority],
+) -> Result<Vec<Match>, Refusal> {
+    let wanted_places = wanted.iter().enumerate();
+    let unknown: Vec<usize> =
+        wanted_places.filter(|(_, one)| gateway.domains.of(one).is_none()).map(|(at, _)| at + 1).collect();
+    if !unknown.is_empty() {
+        return Err(Refusal::UnknownDomains(unknown));
+    }
+    if query.is_empty() {
+        return Err(Refusal::NoCriteria);
+    }
+    let mut found = match quickly(gateway, query)? {
+        Some(found) => found,
+        None => {
+            // The semaphore is never closed.
+            let _turn = WHOLE.acquire().await;
+            let (gateway, query) = (gateway.clone(), query.clone());
+            let read = tokio::task::spawn_blocking(move || everywhere(&gateway, &query));
+            read.await.map_err(|_| Refusal::Unavailable)??
+        }
+    };
+    let minimum = query.minimum_degree.unwrap_or(0);
+    found.retain(|one| one.confidence >= minimum);
+    if !query.similar_names && found.iter().any(|one| one.confidence == EXACT) {
+        found.retain(|one| one.confidence == EXACT);
+    }
+    if found.len() > MOST {
+        return Err(Refusal::TooMany);
+    }
+    found.sort_by(|a, b| b.confidence.cmp(&a.confidence).then(a.person.key.cmp(&b.person.key)));
+    Ok(found.into_iter().filter_map(|one| one.told().restricted_to(wanted)).collect())
+}
+
+/// A person who matches, by the record that does.
+struct Fit {
+    person: Person,
+    record: usize,
+    confidence: u8,
+}
+
+impl Fit {
+    fn of(query: &PatientQuery, person: Person) -> Option<Self> {
+        let (confidence, record) = matching::fit(query, &person)?;
+        Some(Self { person, record, confidence })
+    }
+
+    fn told(self) -> Match {
+        let ids = self.person.ids().cloned().collect();
+        let demographics =
+            self.person.records.get(self.record).map(|record| record.demographics.clone()).unwrap_or_default();
+        Match { ids, demographics, confidence: Some(self.confidence), visit: None }
+    }
+}
+
+/// By an identifier or by the index, where that cannot miss anybody. None: everybody has to be looked at.
+fn quickly(gateway: &Gateway, query: &PatientQuery) -> Result<Option<Vec<Fit>>, Refusal> {
+    if let Some(id) = query.ids.iter().find(|id| gateway.domains.knows(id)) {
+        let found = gateway.identities.resolve(&gateway.tenant, id).map_err(|error| unavailable(&error))?;
+        return Ok(match found {
+            Resolution::Active(person) => Some(Fit::of(query, person).into_iter().collect()),
+            // It may still be the account number of somebody.
+            Resolution::Unknown => None,
+            Resolution::Replaced { .. } => Some(Vec::new()),
+        });
+    }
+    if query.ids.is_empty() && !is_indexed(&query.person) {
+        return Ok(None);
+    }
+    let mut asked = query.person.clone();
+    asked.other_ids.extend(query.ids.iter().cloned());
+    let found = gateway.identities.search(&gateway.tenant, &asked, MOST + 1).map_err(|error| unavailable(&error))?;
+    let fits = found.candidates.into_iter().filter_map(|one| Fit::of(query, one.person));
+    let fits: Vec<Fit> = fits.collect();
+    // The index has the first names of a record, and weighs what speaks against somebody: who is found there is right,
+    // who is not may be somewhere else.
+    let certain = found.blocks_skipped == 0 && fits.iter().any(|one| one.confidence == EXACT);
+    Ok((certain && !query.similar_names).then_some(fits))
+}
+
+/// Whether a whole name and a date of birth are told, by which records are indexed.
+fn is_indexed(person: &Demographics) -> bool {
+    let plain = |text: &str| !text.is_empty() && !text.contains('*');
+    person.birth.is_some()
+        && person.names.len() == 1
+        && person.names.iter().all(|name| plain(&name.family) && name.given.first().is_some_and(|given| plain(given)))
+}
+
+/// By looking at everybody.
+fn everywhere(gateway: &Gateway, query: &PatientQuery) -> Result<Vec<Fit>, Refusal> {
+    let (mut found, mut after): (Vec<Fit>, Option<PersonKey>) = (Vec::new(), None);
+    loop {
+        let people = gateway.identities.people(&gateway.tenant, after, BATCH).map_err(|error| unavailable(&error))?;
+        let Some(last) = people.last() else { return Ok(found) };
+        after = Some(last.key);
+        found.extend(people.into_iter().filter_map(|person| Fit::of(query, person)));
+        if found.iter().filter(|one| one.confidence == EXACT).count() > MOST {
+            return Err(Refusal::TooMany);
+        }
+        if found.len() > 4 * MOST {
+            // Whoever is only close gives way to whoever fits.
+            found.sort_by_key(|one| std::cmp::Reverse(one.confidence));
+            found.truncate(2 * MOST);
+        }
+    }
+}
+
+fn unavailable(error: &StoreError) -> Refusal {
+    tracing::error!(%error, "patients could not be searched");
+    Refusal::Unavailable
+}
+
+/// The people from one place on, counted from 0; all of the rest if no number is told.
+fn page(matches: &[Match], from: usize, quantity: Option<u32>) -> Page {
+    let rest = matches.get(from..).unwrap_or_default();
+    let count = quantity.map_or(rest.len(), |quantity| rest.len().min(quantity as usize));
+    let number = |count: usize| u32::try_from(count).ok();
+    Page {
+        matches: rest[..count].to_vec(),
+        total: number(matches.len()),
+        remaining: number(rest.len() - count),
+        next: None,
+    }
+}
+
+/// The audit record of a query: the patients that were told of, and the query (ITI TF-2: 3.21.5.1, 3.47.5.1).
+fn part(query: Object, answer: &Answer) -> Part {
+    match answer {
+        Answer::Found(page) => {
+            let patients = page.matches.iter().filter_map(|one| one.ids.first()).map(Object::patient);
+            Part::success(patients.chain([query]).collect())
+        }
+        Answer::NothingFound => Part::success(vec![query]),
+        Answer::Refused(refusal) => Part::failure(vec![query], refusal),
+    }
+}
