@@ -1,6 +1,6 @@
 //! SAML 2.0 assertions: XUA (ITI-40) and the NHIN Authorization Framework.
 //!
-//! [`issue`] makes the header of a request, [`verify`] reads one and gives a [`VerifiedAssertion`]; attributes
+//! [`issue`] makes the header of a request, [`verify()`] reads one and gives a [`VerifiedAssertion`]; attributes
 //! ([`xspa`]) are readable on nothing else.
 
 mod assertion;

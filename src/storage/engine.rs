@@ -1,7 +1,7 @@
 //! The embedded database: one writer with group commit, many readers.
 //!
 //! A write is durable before its caller hears of it. Making each batch durable inside the B-tree would write a hundred
-//! scattered pages for every few kilobytes of news, so a batch goes to a [`journal`] first (one sequential write, one
+//! scattered pages for every few kilobytes of news, so a batch goes to a journal first (one sequential write, one
 //! `fdatasync`), then into redb in memory, and redb is made durable now and then (a checkpoint). After a crash, `open`
 //! replays the journal from the last checkpoint. Readers see a batch only after it is durable.
 //!
