@@ -27,7 +27,7 @@ const DOMAINS: [(&str, &str); 17] = [
 
 #[tokio::test]
 async fn feeds_of_the_corpus() {
-    let mut rows = requests("hl7v2-pix-feed/");
+    let Some(mut rows) = requests("hl7v2-pix-feed/") else { return };
     rows.retain(|row| row.path.ends_with(".hl7"));
     let domains =
         DOMAINS.iter().chain(&[("D1000", "1.2.3.4.5.1000"), ("D666", "1.2.3.4.666")]).map(|(namespace, oid)| {
