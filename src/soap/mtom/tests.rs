@@ -279,7 +279,9 @@ fn captures_of_the_corpus_are_read() {
         assert!(envelope.contains("Envelope>") || path.contains("basic") || path.contains("modified"), "{path}");
         for (at, _) in envelope.match_indices("href=\"cid:") {
             let href = envelope[at + 6..].split('"').next().unwrap();
-            assert!(package.part(href).is_some(), "{path}: {href}");
+            // One capture is an envelope alone, whose reference leads nowhere.
+            let alone = path.ends_with("http-simple.txt");
+            assert_eq!(package.part(href).is_none(), alone, "{path}: {href}");
         }
         for size in [1, 64, 1000] {
             let Ok(Shape::Multipart { boundary }) = sniff(&header(&value), body) else { break };
