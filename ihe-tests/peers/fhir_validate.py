@@ -19,6 +19,10 @@ def main():
     if len(sys.argv) > 1:
         with open(sys.argv[1], encoding="utf-8") as file:
             schema = json.load(file)
+        # The schema was printed before the technical correction that R4 is known by, 4.0.1.
+        versions = schema["definitions"]["CapabilityStatement"]["properties"]["fhirVersion"]["enum"]
+        if "4.0.1" not in versions:
+            versions.append("4.0.1")
     judges = {}
     for line in sys.stdin:
         resource = json.loads(line)
