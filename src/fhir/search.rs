@@ -65,7 +65,9 @@ impl Parameters {
             let name = percent_decoded(name).ok_or(Refusal::Unusable("the name of a parameter".into()))?;
             let unusable = || Refusal::Unusable(format_smolstr!("the parameter {}", printable(&name)));
             let value = percent_decoded(value).ok_or_else(unusable)?;
-            let (name, modifier) = split_name(name.trim());
+            // No name has white space, and `to_query` may put another part first.
+            let name: String = name.split_whitespace().collect();
+            let (name, modifier) = split_name(&name);
             list.push(Parameter { name, modifier, value });
             if list.len() > MOST {
                 return Err(Refusal::Profile("there are too many parameters".into()));
@@ -480,11 +482,11 @@ fn token(raw: &str) -> Token {
 
 /// The name before a colon and the modifier after it; a chain after the modifier stays with the name.
 fn split_name(name: &str) -> (SmolStr, Option<SmolStr>) {
-    match name.split_once(':').map(|(first, rest)| (first.trim(), rest.trim())) {
+    match name.split_once(':') {
         None => (name.into(), None),
         Some((first, rest)) => match rest.split_once('.') {
             None => (first.into(), Some(rest.into())),
-            Some((modifier, chain)) => (format_smolstr!("{first}.{}", chain.trim()), Some(modifier.trim().into())),
+            Some((modifier, chain)) => (format_smolstr!("{first}.{chain}"), Some(modifier.into())),
         },
     }
 }

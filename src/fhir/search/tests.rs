@@ -112,8 +112,10 @@ fn unknown_parameters_are_left_out_or_refused_as_the_caller_prefers() {
 }
 
 #[test]
-fn white_space_around_the_parts_of_a_name_is_no_part_of_it() {
-    for query in ["patient.identifier%09:exact=a", "patient%20:%20exact%20.%09identifier=a"] {
+fn white_space_is_no_part_of_a_name() {
+    for query in
+        ["patient.identifier%09:exact=a", "patient.%20identifier:exact=a", "patient%20:%20exact%20.%09identifier=a"]
+    {
         let parameters = Parameters::read(query, None).unwrap();
         assert_eq!(parameters.to_query(|_| true), "patient:exact.identifier=a", "{query:?}");
     }
