@@ -52,16 +52,15 @@ impl Ii {
         PatientId::new(&self.extension, AssigningAuthority::iso(&Oid::lenient(&self.root)?))
     }
 
-    /// Writes it as an element of that name; an empty one becomes the null flavour NA.
+    /// Writes it as an element of that name; an empty one becomes the null flavour NA. One that came without a root
+    /// keeps its extension: an answer must name the message as its sender did.
     pub fn write(&self, writer: &mut Writer, name: &'static str) {
         writer.start(name);
-        if self.root.is_empty() {
+        if *self == Self::default() {
             writer.attribute("nullFlavor", "NA");
-        } else {
-            writer.attribute("root", &self.root);
-            if !self.extension.is_empty() {
-                writer.attribute("extension", &self.extension);
-            }
+        }
+        for (attribute, value) in [("root", &self.root), ("extension", &self.extension)] {
+            writer.attribute_if(attribute, Some(value.as_str()).filter(|value| !value.is_empty()));
         }
         writer.end();
     }

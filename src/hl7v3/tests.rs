@@ -24,6 +24,20 @@ fn iso(oid: &str, id: &str) -> PatientId {
 }
 
 #[test]
+fn identifiers_are_written_with_the_parts_they_came_with() {
+    for xml in [
+        r#"<id root="2.999.1" extension="m1"/>"#,
+        r#"<id root="2.999.1"/>"#,
+        r#"<id extension="m1"/>"#,
+        r#"<id nullFlavor="NA"/>"#,
+    ] {
+        let mut writer = Writer::new();
+        with(xml, Ii::read).unwrap_or_default().write(&mut writer, "id");
+        assert_eq!(writer.finish(), xml);
+    }
+}
+
+#[test]
 fn dates_are_read_in_every_form_that_partners_write() {
     for (xml, expected) in [
         ("<t value='19810101'/>", Some("19810101")),
