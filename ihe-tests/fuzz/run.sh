@@ -22,7 +22,7 @@ for target in "${targets[@]}"; do
     if grep -q '^SUMMARY: libFuzzer' "$logs/$target"; then
         failed=1
         result=$(sed -n 's/^SUMMARY: libFuzzer: //p' "$logs/$target" | head -1)
-        result="$result: $(grep -m 1 -oE 'artifacts/[^ ]+' "$logs/$target")"
+        result="$result: $(sed -n 's/^.*Test unit written to //p' "$logs/$target")"
     elif ! grep -q '^stat::number_of_executed_units' "$logs/$target"; then
         failed=1
         result="did not run: $logs/$target"
