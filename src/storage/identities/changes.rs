@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::{self, Codec, Tables, next_number, number};
 use super::{Held, Identities, IdentityError, Person, PersonKey, Record, Refusal};
 use crate::id::{Demographics, PatientId, Tenant, Timestamp};
-use crate::mpi::{Decision, Profile, block, link};
+use crate::mpi::{Decision, Profile, block, link::decide};
 use crate::storage::engine::{StoreError, Write};
 use crate::storage::seal::Purpose;
 
@@ -55,6 +55,10 @@ pub struct Fed {
     pub person: PersonKey,
     /// The identifier was not known before.
     pub added: bool,
+    /// Something is stored that was not stored before.
+    pub changed: bool,
+    /// The gateway found the new record to be of a person whom it knew.
+    pub joined: bool,
     /// The identifiers of a person changed: whoever subscribed to updates is to be told.
     pub references_changed: bool,
     /// Persons that look like this one, for someone to decide.
@@ -116,42 +120,7 @@ impl Identities {
         let held = unique.into_iter().map(|id| Held { id, replaced_by: None }).collect();
         let record = Record { ids: held, demographics, updated: at };
         self.change(tenant, move |write, codec| {
-            let mut tables = Tables::open(write, codec)?;
-            let mut known: Vec<PersonKey> = Vec::new();
-            for held in &record.ids {
-                if let Some(key) = tables.key_of(&held.id)?
-                    && !known.contains(&key)
-                {
-                    known.push(key);
-                }
-            }
-            let Some(&first) = known.first() else {
-                if must_exist {
-                    return Ok(Err(Refusal::Unknown));
-                }
-                return add(write, &mut tables, &record, &profile, &parameters).map(Ok);
-            };
-            let mut people = known.iter().map(|key| tables.load(*key)).collect::<Result<Vec<_>, _>>()?;
-            let replaced = |id: &PatientId| {
-                people.iter().flat_map(Person::held).any(|held| held.id == *id && held.replaced_by.is_some())
-            };
-            if record.ids.iter().any(|held| replaced(&held.id)) {
-                return Ok(Err(Refusal::AlreadyReplaced));
-            }
-            let before = people.remove(0);
-            let mut after = before.clone();
-            update(&mut after, &record);
-            let references_changed = !people.is_empty() || after.held().count() != before.held().count();
-            if people.is_empty() && after.records == before.records {
-                return Ok(Ok(Fed { person: first, added: false, references_changed: false, review: Vec::new() }));
-            }
-            tables.store(Some(&before), &after)?;
-            for other in people {
-                let (one, two) = (record.ids[0].id.clone(), other.records[0].ids[0].id.clone());
-                after = join(write, &mut tables, &after, &other)?;
-                log(write, codec, &Change { at, what: What::Joined, first: one, second: two, score: None })?;
-            }
-            Ok(Ok(Fed { person: first, added: false, references_changed, review: Vec::new() }))
+            put(write, &mut Tables::open(write, codec)?, &record, &profile, Some(&parameters), must_exist)
         })
         .await
     }
@@ -166,38 +135,8 @@ impl Identities {
         rules: MergeRules,
         at: Timestamp,
     ) -> Result<bool, IdentityError> {
-        if survivor == subsumed {
-            return Err(Refusal::SameIdentifier.into());
-        }
-        if survivor.authority() != subsumed.authority() {
-            return Err(Refusal::DifferentAuthorities.into());
-        }
         self.change(tenant, move |write, codec| {
-            let mut tables = Tables::open(write, codec)?;
-            let (one, two) = (tables.find(&survivor)?, tables.find(&subsumed)?);
-            let (one, two) = match (one, two, rules) {
-                (Some(one), Some(two), _) => (one, two),
-                (None, Some(two), MergeRules::Lenient) => {
-                    return rename(write, &mut tables, &two, &subsumed, &survivor, at);
-                }
-                (_, None, MergeRules::Lenient) => return Ok(Ok(false)),
-                (_, None, MergeRules::BothKnown) => return Ok(Err(Refusal::UnknownSubsumed)),
-                (None, _, MergeRules::BothKnown) => return Ok(Err(Refusal::Unknown)),
-            };
-            if two.current(&subsumed) != &subsumed {
-                return Ok(Err(Refusal::AlreadyReplaced));
-            }
-            if one.current(&survivor) != &survivor {
-                return Ok(Err(Refusal::SurvivorReplaced));
-            }
-            let mut whole = if one.key == two.key { one } else { join(write, &mut tables, &one, &two)? };
-            let before = whole.clone();
-            replace(&mut whole, &subsumed, &survivor);
-            tables.store(Some(&before), &whole)?;
-            let change =
-                Change { at, what: What::Merged, first: survivor.clone(), second: subsumed.clone(), score: None };
-            log(write, codec, &change)?;
-            Ok(Ok(true))
+            merge(write, &mut Tables::open(write, codec)?, &survivor, &subsumed, rules, at)
         })
         .await
     }
@@ -210,20 +149,8 @@ impl Identities {
         new: PatientId,
         at: Timestamp,
     ) -> Result<bool, IdentityError> {
-        if old == new {
-            return Err(Refusal::SameIdentifier.into());
-        }
-        self.change(tenant, move |write, codec| {
-            let mut tables = Tables::open(write, codec)?;
-            if tables.key_of(&new)?.is_some() {
-                return Ok(Err(Refusal::Taken));
-            }
-            match tables.find(&old)? {
-                Some(person) => rename(write, &mut tables, &person, &old, &new, at),
-                None => Ok(Ok(false)),
-            }
-        })
-        .await
+        self.change(tenant, move |write, codec| change_id(write, &mut Tables::open(write, codec)?, &old, &new, at))
+            .await
     }
 
     /// A source said that two identifiers are one person's (A24), known or not. Stands above what the gateway thinks.
@@ -234,34 +161,7 @@ impl Identities {
         b: PatientId,
         at: Timestamp,
     ) -> Result<bool, IdentityError> {
-        if a == b {
-            return Err(Refusal::SameIdentifier.into());
-        }
-        self.change(tenant, move |write, codec| {
-            let mut tables = Tables::open(write, codec)?;
-            write.open_table(rows::APART)?.remove(&codec.apart_key(&a, &b))?;
-            let mut known = Vec::new();
-            for id in [&a, &b] {
-                known.push(match tables.find(id)? {
-                    Some(person) => person,
-                    None => {
-                        let ids = vec![Held { id: id.clone(), replaced_by: None }];
-                        let record = Record { ids, demographics: Demographics::default(), updated: at };
-                        let key = PersonKey(next_number(write, codec, b"person")?);
-                        let person = Person { key, records: vec![record] };
-                        tables.store(None, &person)?;
-                        person
-                    }
-                });
-            }
-            if known[0].key == known[1].key {
-                return Ok(Ok(false));
-            }
-            join(write, &mut tables, &known[0], &known[1])?;
-            log(write, codec, &Change { at, what: What::Linked, first: a.clone(), second: b.clone(), score: None })?;
-            Ok(Ok(true))
-        })
-        .await
+        self.change(tenant, move |write, codec| link(write, &mut Tables::open(write, codec)?, &a, &b, at)).await
     }
 
     /// A source said that two identifiers are not one person's (A37). The record of the second goes its own way, and
@@ -273,30 +173,7 @@ impl Identities {
         b: PatientId,
         at: Timestamp,
     ) -> Result<bool, IdentityError> {
-        if a == b {
-            return Err(Refusal::SameIdentifier.into());
-        }
-        self.change(tenant, move |write, codec| {
-            let mut tables = Tables::open(write, codec)?;
-            let (one, two) = (tables.find(&a)?, tables.find(&b)?);
-            let together = one.filter(|one| two.is_some_and(|two| two.key == one.key));
-            if together.as_ref().is_some_and(|one| one.current(&a) == one.current(&b)) {
-                // One was merged into the other at their source: that is not a link to be undone.
-                return Ok(Err(Refusal::AlreadyReplaced));
-            }
-            write.open_table(rows::APART)?.insert(&codec.apart_key(&a, &b), &[])?;
-            let Some(one) = together else { return Ok(Ok(false)) };
-            let (stays, goes) = split(&one, &b);
-            let new = Person { key: PersonKey(next_number(write, codec, b"person")?), records: goes };
-            let old = Person { key: one.key, records: stays };
-            tables.store(Some(&one), &old)?;
-            tables.store(None, &new)?;
-            // What partners told of the one person may be of either now.
-            super::partners::forget_all(write, codec, one.key)?;
-            log(write, codec, &Change { at, what: What::Unlinked, first: a.clone(), second: b.clone(), score: None })?;
-            Ok(Ok(true))
-        })
-        .await
+        self.change(tenant, move |write, codec| unlink(write, &mut Tables::open(write, codec)?, &a, &b, at)).await
     }
 
     /// The history of identities, newest first, at most so many lines.
@@ -318,21 +195,208 @@ impl Identities {
     }
 }
 
+/// Puts a source's record in place of the one with its identifiers, or adds it. Without parameters no link is looked
+/// for.
+pub(super) fn put(
+    write: &Write<'_>,
+    tables: &mut Tables<'_>,
+    record: &Record,
+    profile: &Profile,
+    parameters: Option<&crate::mpi::Parameters>,
+    must_exist: bool,
+) -> Result<Result<Fed, Refusal>, StoreError> {
+    let mut known: Vec<PersonKey> = Vec::new();
+    for held in &record.ids {
+        if let Some(key) = tables.key_of(&held.id)?
+            && !known.contains(&key)
+        {
+            known.push(key);
+        }
+    }
+    let Some(&first) = known.first() else {
+        if must_exist {
+            return Ok(Err(Refusal::Unknown));
+        }
+        return add(write, tables, record, profile, parameters).map(Ok);
+    };
+    let mut people = known.iter().map(|key| tables.load(*key)).collect::<Result<Vec<_>, _>>()?;
+    let replaced =
+        |id: &PatientId| people.iter().flat_map(Person::held).any(|held| held.id == *id && held.replaced_by.is_some());
+    if record.ids.iter().any(|held| replaced(&held.id)) {
+        return Ok(Err(Refusal::AlreadyReplaced));
+    }
+    let before = people.remove(0);
+    let mut after = before.clone();
+    update(&mut after, record);
+    let references_changed = !people.is_empty() || after.held().count() != before.held().count();
+    if people.is_empty() && after.records == before.records {
+        return Ok(Ok(Fed {
+            person: first,
+            added: false,
+            changed: false,
+            joined: false,
+            references_changed: false,
+            review: Vec::new(),
+        }));
+    }
+    tables.store(Some(&before), &after)?;
+    for other in people {
+        let (one, two) = (record.ids[0].id.clone(), other.records[0].ids[0].id.clone());
+        after = join(write, tables, &after, &other)?;
+        log(
+            write,
+            tables.codec,
+            &Change { at: record.updated, what: What::Joined, first: one, second: two, score: None },
+        )?;
+    }
+    Ok(Ok(Fed { person: first, added: false, changed: true, joined: false, references_changed, review: Vec::new() }))
+}
+
+/// As [`Identities::merge`], in a write.
+pub(super) fn merge(
+    write: &Write<'_>,
+    tables: &mut Tables<'_>,
+    survivor: &PatientId,
+    subsumed: &PatientId,
+    rules: MergeRules,
+    at: Timestamp,
+) -> Result<Result<bool, Refusal>, StoreError> {
+    if survivor == subsumed {
+        return Ok(Err(Refusal::SameIdentifier));
+    }
+    if survivor.authority() != subsumed.authority() {
+        return Ok(Err(Refusal::DifferentAuthorities));
+    }
+    let (one, two) = (tables.find(survivor)?, tables.find(subsumed)?);
+    let (one, two) = match (one, two, rules) {
+        (Some(one), Some(two), _) => (one, two),
+        (None, Some(two), MergeRules::Lenient) => {
+            return rename(write, tables, &two, subsumed, survivor, at);
+        }
+        (_, None, MergeRules::Lenient) => return Ok(Ok(false)),
+        (_, None, MergeRules::BothKnown) => return Ok(Err(Refusal::UnknownSubsumed)),
+        (None, _, MergeRules::BothKnown) => return Ok(Err(Refusal::Unknown)),
+    };
+    if two.current(subsumed) != subsumed {
+        return Ok(Err(Refusal::AlreadyReplaced));
+    }
+    if one.current(survivor) != survivor {
+        return Ok(Err(Refusal::SurvivorReplaced));
+    }
+    let mut whole = if one.key == two.key { one } else { join(write, tables, &one, &two)? };
+    let before = whole.clone();
+    replace(&mut whole, subsumed, survivor);
+    tables.store(Some(&before), &whole)?;
+    let change = Change { at, what: What::Merged, first: survivor.clone(), second: subsumed.clone(), score: None };
+    log(write, tables.codec, &change)?;
+    Ok(Ok(true))
+}
+
+/// As [`Identities::change_id`], in a write.
+pub(super) fn change_id(
+    write: &Write<'_>,
+    tables: &mut Tables<'_>,
+    old: &PatientId,
+    new: &PatientId,
+    at: Timestamp,
+) -> Result<Result<bool, Refusal>, StoreError> {
+    if old == new {
+        return Ok(Err(Refusal::SameIdentifier));
+    }
+    if tables.key_of(new)?.is_some() {
+        return Ok(Err(Refusal::Taken));
+    }
+    match tables.find(old)? {
+        Some(person) => rename(write, tables, &person, old, new, at),
+        None => Ok(Ok(false)),
+    }
+}
+
+/// As [`Identities::link`], in a write.
+pub(super) fn link(
+    write: &Write<'_>,
+    tables: &mut Tables<'_>,
+    a: &PatientId,
+    b: &PatientId,
+    at: Timestamp,
+) -> Result<Result<bool, Refusal>, StoreError> {
+    if a == b {
+        return Ok(Err(Refusal::SameIdentifier));
+    }
+    write.open_table(rows::APART)?.remove(&tables.codec.apart_key(a, b))?;
+    let mut known = Vec::new();
+    for id in [a, b] {
+        known.push(match tables.find(id)? {
+            Some(person) => person,
+            None => {
+                let ids = vec![Held { id: id.clone(), replaced_by: None }];
+                let record = Record { ids, demographics: Demographics::default(), updated: at };
+                let key = PersonKey(next_number(write, tables.codec, b"person")?);
+                let person = Person { key, records: vec![record] };
+                tables.store(None, &person)?;
+                person
+            }
+        });
+    }
+    if known[0].key == known[1].key {
+        return Ok(Ok(false));
+    }
+    join(write, tables, &known[0], &known[1])?;
+    log(write, tables.codec, &Change { at, what: What::Linked, first: a.clone(), second: b.clone(), score: None })?;
+    Ok(Ok(true))
+}
+
+/// As [`Identities::unlink`], in a write.
+pub(super) fn unlink(
+    write: &Write<'_>,
+    tables: &mut Tables<'_>,
+    a: &PatientId,
+    b: &PatientId,
+    at: Timestamp,
+) -> Result<Result<bool, Refusal>, StoreError> {
+    if a == b {
+        return Ok(Err(Refusal::SameIdentifier));
+    }
+    let (one, two) = (tables.find(a)?, tables.find(b)?);
+    let together = one.filter(|one| two.is_some_and(|two| two.key == one.key));
+    if together.as_ref().is_some_and(|one| one.current(a) == one.current(b)) {
+        // One was merged into the other at their source: that is not a link to be undone.
+        return Ok(Err(Refusal::AlreadyReplaced));
+    }
+    // The pair is kept beside its key, which cannot be read back: an export tells it.
+    let pair = tables.codec.encode(Purpose::Identity, &(a, b))?;
+    write.open_table(rows::APART)?.insert(&tables.codec.apart_key(a, b), &pair)?;
+    let Some(one) = together else { return Ok(Ok(false)) };
+    let (stays, goes) = split(&one, b);
+    let new = Person { key: PersonKey(next_number(write, tables.codec, b"person")?), records: goes };
+    let old = Person { key: one.key, records: stays };
+    tables.store(Some(&one), &old)?;
+    tables.store(None, &new)?;
+    // What partners told of the one person may be of either now.
+    super::partners::forget_all(write, tables.codec, one.key)?;
+    log(write, tables.codec, &Change { at, what: What::Unlinked, first: a.clone(), second: b.clone(), score: None })?;
+    Ok(Ok(true))
+}
+
 /// Adds a record that no identifier is known of: to a person that it matches beyond doubt, or as a new one.
 fn add(
     write: &Write<'_>,
     tables: &mut Tables<'_>,
     record: &Record,
     profile: &Profile,
-    parameters: &crate::mpi::Parameters,
+    parameters: Option<&crate::mpi::Parameters>,
 ) -> Result<Fed, StoreError> {
     let codec = tables.codec;
-    let candidates = linkable(write, tables, record, profile)?;
+    let candidates = match parameters {
+        Some(_) => linkable(write, tables, record, profile)?,
+        None => Vec::new(),
+    };
     let profiles: Vec<Vec<Profile>> = candidates
         .iter()
         .map(|person| person.records.iter().map(|record| Profile::of(&record.demographics)).collect())
         .collect();
-    match link::decide(profile, &profiles, parameters) {
+    let decision = parameters.map_or(Decision::New, |parameters| decide(profile, &profiles, parameters));
+    match decision {
         Decision::Join(at, explanation) => {
             let before = &candidates[at];
             let mut after = before.clone();
@@ -341,7 +405,14 @@ fn add(
             let (first, second) = (before.records[0].ids[0].id.clone(), record.ids[0].id.clone());
             let score = Some(explanation.score());
             log(write, codec, &Change { at: record.updated, what: What::Matched, first, second, score })?;
-            Ok(Fed { person: after.key, added: true, references_changed: true, review: Vec::new() })
+            Ok(Fed {
+                person: after.key,
+                added: true,
+                changed: true,
+                joined: true,
+                references_changed: true,
+                review: Vec::new(),
+            })
         }
         decision => {
             let person =
@@ -352,7 +423,7 @@ fn add(
                 Decision::New | Decision::Join(..) => Vec::new(),
             };
             let references_changed = record.ids.len() > 1;
-            Ok(Fed { person: person.key, added: true, references_changed, review })
+            Ok(Fed { person: person.key, added: true, changed: true, joined: false, references_changed, review })
         }
     }
 }
