@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::hl7v3::DecodeError;
 use crate::xml::{Element, Writer, ns};
 
-pub use request::{Parameters, Priority, Request};
+pub use request::{Parameters, Priority, Remains, Request};
 pub use response::{Match, Outcome, RequestedAttribute, Response};
 
 /// `wsa:Action` of the query.

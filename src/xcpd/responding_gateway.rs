@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::discovery::{
-    ACTION_RESPONSE, Match, Outcome, Priority, Refusal, Request, RequestedAttribute, Response, correlation_header,
+    ACTION_RESPONSE, Match, Outcome, Priority, Refusal, Remains, Request, RequestedAttribute, Response,
+    correlation_header,
 };
 use crate::atna::Object;
 use crate::authenticate::Caller;
@@ -30,8 +31,22 @@ pub struct Echo {
     now: Timestamp,
     id: Ii,
     correlation: String,
-    /// The answer to a request that could not be decoded, for whatever reason.
-    unread: Response,
+}
+
+/// Why nothing is looked for or told, with what its answer repeats of the query. Only a query that is refused pays for
+/// it.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct Refused {
+    /// Why. It is told by this error itself, so it is not its source.
+    cause: Refusal,
+    remains: Box<Remains>,
+}
+
+impl Refused {
+    fn new(cause: Refusal, remains: impl Into<Remains>) -> Self {
+        Self { cause, remains: Box::new(remains.into()) }
+    }
 }
 
 impl Transaction for Discovery {
@@ -39,43 +54,43 @@ impl Transaction for Discovery {
     const ID: Iti = Iti::Iti55;
     type Request = Request;
     type Response = (Request, Outcome);
-    type Refusal = Refusal;
+    type Refusal = Refused;
     type Echo = Echo;
 
-    fn echo(gateway: &Gateway, received: &Received, message: &soap::Message<'_>) -> Echo {
+    fn echo(gateway: &Gateway, received: &Received, _message: &soap::Message<'_>) -> Echo {
         let us = gateway.community.home.clone();
         let now = gateway.clock.now();
         let id = Ii::new(us.oid().as_str(), &received.trace.to_string());
-        let unread = Response::refusal_for(message.envelope.body, &Refusal::Internal, id.clone(), now, &us);
-        Echo { us, now, id, correlation: correlation_header(gateway.correlation_days), unread }
+        Echo { us, now, id, correlation: correlation_header(gateway.correlation_days) }
     }
 
-    fn decode(gateway: &Gateway, _caller: &Caller, message: &soap::Message<'_>) -> Result<Request, Failure<Refusal>> {
+    fn decode(gateway: &Gateway, _caller: &Caller, message: &soap::Message<'_>) -> Result<Request, Failure<Refused>> {
         let envelope = &message.envelope;
-        Request::decode(envelope.body, envelope.header, &gateway.domains).map_err(Failure::Refused)
+        Request::decode(envelope.body, envelope.header, &gateway.domains)
+            .map_err(|cause| Failure::Refused(Refused::new(cause, Remains::read(envelope.body))))
     }
 
     async fn handle(
         gateway: Arc<Gateway>,
         call: Arc<Call<Request>>,
         _extras: Attachments,
-    ) -> Result<(Request, Outcome), Refusal> {
+    ) -> Result<(Request, Outcome), Refused> {
         let request = call.permitted.request();
         if request.priority == Priority::Deferred {
-            return Err(Refusal::DeferredUnsupported);
+            return Err(Refused::new(Refusal::DeferredUnsupported, request));
         }
         let named: Vec<HomeCommunityId> = request.receiver_homes().collect();
         if !named.is_empty() && !named.iter().any(|home| gateway.community.serves(home)) {
-            return Err(Refusal::NotOurs);
+            return Err(Refused::new(Refusal::NotOurs, request));
         }
         let outcome = find(&gateway, request).map_err(|error| {
             tracing::error!(%error, trace = %call.trace, "patients could not be searched");
-            Refusal::Internal
+            Refused::new(Refusal::Internal, request)
         })?;
         Ok((request.clone(), outcome))
     }
 
-    fn audit(request: &Request, outcome: &Result<(Request, Outcome), Refusal>) -> Vec<Part> {
+    fn audit(request: &Request, outcome: &Result<(Request, Outcome), Refused>) -> Vec<Part> {
         let query = Object::query(Iti::Iti55, None, request.query().into_bytes());
         let query = match request.receiver_homes().next() {
             Some(home) => query.discovery_home(&home),
@@ -91,16 +106,15 @@ impl Transaction for Discovery {
         }
     }
 
-    fn encode(echo: Echo, outcome: Result<(Request, Outcome), Refusal>, trace: TraceId) -> soap::Answer {
+    fn encode(echo: Echo, outcome: Result<(Request, Outcome), Refused>, trace: TraceId) -> soap::Answer {
         let headers = match &outcome {
             Ok((_, Outcome::Matches(_))) => echo.correlation,
             _ => String::new(),
         };
         let response = match outcome {
             Ok((request, outcome)) => Response::new(&request, echo.id, echo.now, &echo.us, outcome),
-            Err(refusal) => {
-                let mut response = echo.unread;
-                response.outcome = Outcome::from(&refusal);
+            Err(Refused { cause, remains }) => {
+                let mut response = Response::refusal(*remains, &cause, echo.id, echo.now, &echo.us);
                 if let Outcome::Error { text, .. } = &mut response.outcome {
                     *text = format!("{text} (trace {trace})");
                 }

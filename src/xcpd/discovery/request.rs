@@ -203,7 +203,7 @@ impl Request {
         })
     }
 
-    /// Reads the body. Whoever refuses can still answer with `Response::refusal_for`, which needs less.
+    /// Reads the body. Whoever refuses can still answer with `Response::refusal`, which needs less.
     pub fn decode(body: Element<'_>, soap_header: Option<Element<'_>>, domains: &Domains) -> Result<Self, Refusal> {
         let root = expect(body, INTERACTION)?;
         let wrapper = Wrapper::read(root)?;
@@ -268,9 +268,34 @@ impl Request {
     }
 }
 
-/// What an answer needs of a request that was refused, however little of it can be read.
-pub(super) fn remains(body: Element<'_>) -> (Option<Wrapper>, Ii, Option<String>) {
-    let query = find(body, &["controlActProcess", "queryByParameter"]);
-    let query_id = query.and_then(|query| child(query, "queryId")).and_then(Ii::read).unwrap_or_default();
-    (Wrapper::read(body).ok(), query_id, query.and_then(fragment))
+/// What the answer to a refused query repeats of it, however little of it could be read.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Remains {
+    /// Who sent it to whom.
+    pub(super) wrapper: Option<Wrapper>,
+    /// `queryId`.
+    pub(super) query_id: Ii,
+    /// `queryByParameter`.
+    pub(super) echo: Option<String>,
+}
+
+impl std::fmt::Debug for Remains {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Remains(…)")
+    }
+}
+
+impl Remains {
+    /// Of a body that could not be decoded.
+    pub fn read(body: Element<'_>) -> Self {
+        let query = find(body, &["controlActProcess", "queryByParameter"]);
+        let query_id = query.and_then(|query| child(query, "queryId")).and_then(Ii::read).unwrap_or_default();
+        Self { wrapper: Wrapper::read(body).ok(), query_id, echo: query.and_then(fragment) }
+    }
+}
+
+impl From<&Request> for Remains {
+    fn from(request: &Request) -> Self {
+        Self { wrapper: Some(request.wrapper.clone()), query_id: request.query_id.clone(), echo: Some(request.query()) }
+    }
 }

@@ -3,7 +3,7 @@
 use smol_str::SmolStr;
 
 use super::Refusal;
-use super::request::{Request, remains};
+use super::request::{Remains, Request};
 use crate::hl7v3::ack::{AckType, Acknowledgement, Detail};
 use crate::hl7v3::datatype::{Ii, read_code, write_code, write_patient_id};
 use crate::hl7v3::wrapper::{Device, Wrapper};
@@ -169,9 +169,9 @@ impl Response {
         }
     }
 
-    /// The answer to a request that could not be decoded, with as much of it as could be read.
-    pub fn refusal_for(body: Element<'_>, refusal: &Refusal, id: Ii, now: Timestamp, us: &HomeCommunityId) -> Self {
-        let (wrapper, query_id, echo) = remains(body);
+    /// The answer to a request that is refused.
+    pub fn refusal(remains: Remains, refusal: &Refusal, id: Ii, now: Timestamp, us: &HomeCommunityId) -> Self {
+        let Remains { wrapper, query_id, echo } = remains;
         let target = wrapper.as_ref().map(|wrapper| wrapper.id.clone()).unwrap_or_default();
         let us = Device::gateway(us);
         let wrapper = match wrapper {

@@ -164,7 +164,9 @@ fn queries_that_ask_too_little_are_refused() {
 fn a_refused_query_is_answered_as_case_five() {
     let xml = Request { parameters: Parameters::default(), ..request() }.encode();
     let us = home("2.999.200.1");
-    let refuse = |body: Element<'_>| Response::refusal_for(body, &Refusal::NotEnough, Ii::root("2.999.1"), now(), &us);
+    let refuse = |body: Element<'_>| {
+        Response::refusal(Remains::read(body), &Refusal::NotEnough, Ii::root("2.999.1"), now(), &us)
+    };
     let answer = with(&xml, refuse).encode();
     validates(&answer, &format!("{SCHEMAS}/PRPA_IN201306UV02.xsd"));
     let read = decode_response(&answer);
@@ -325,7 +327,8 @@ proptest! {
             let root = tree.root().unwrap();
             let _ = Request::decode(root, None, &Domains::default());
             let _ = Response::decode(root, &Domains::default());
-            Response::refusal_for(root, &Refusal::Busy, Ii::root("2.999.1"), now(), &home("2.999.1")).encode();
+            let (remains, id) = (Remains::read(root), Ii::root("2.999.1"));
+            Response::refusal(remains, &Refusal::Busy, id, now(), &home("2.999.1")).encode();
         }
     }
 }
