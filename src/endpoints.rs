@@ -25,7 +25,9 @@ use crate::net::mllp::{Handler, MllpPeer};
 use crate::pdq::supplier::{self as pdq, CANCEL_ACTION, CONTINUE_ACTION, QUERY_ACTION as PDQ_QUERY_ACTION};
 use crate::pipeline::soap::{Message, Reply, fault_reply};
 use crate::pipeline::{Received, start, v2};
-use crate::pix::manager::{FEED_ACTIONS, FeedV2, FeedV3, QUERY_ACTION as PIX_QUERY_ACTION, QueryV2, QueryV3};
+use crate::pix::manager::{
+    FEED_ACTIONS, FeedV2, FeedV3, QUERY_ACTION as PIX_QUERY_ACTION, QueryV2, QueryV3, is_management,
+};
 use crate::routing::exchange::CallBody;
 use crate::routing::package::{self, Attachments, BodyError, Package};
 use crate::soap::envelope::{Envelope, write_fault};
@@ -36,7 +38,8 @@ use crate::xca::responding_gateway::{CrossGatewayQuery, CrossGatewayRetrieve, QU
 use crate::xcpd::responding_gateway::Discovery;
 use crate::xcpd::unsupported::{DeferredDiscovery, PatientLocation};
 use crate::xcpd::{discovery, location};
-use crate::xds::registry::{self, RegistryStoredQuery};
+use crate::xds::registration::{REGISTER_ACTION, RegisterDocumentSet};
+use crate::xds::registry::{self, MultiPatientStoredQuery, RegistryStoredQuery};
 use crate::xds::repository::{PROVIDE_ACTION, ProvideAndRegister};
 use crate::xds::retrieval::{self, RetrieveDocumentSet};
 use crate::xml::{decode_text, parse};
@@ -84,7 +87,11 @@ fn dispatch(
         retrieval::ACTION => Box::pin(start::<RetrieveDocumentSet>(gateway, received, message, attachments)),
         discovery::ACTION_DEFERRED => Box::pin(start::<DeferredDiscovery>(gateway, received, message, attachments)),
         location::ACTION => Box::pin(start::<PatientLocation>(gateway, received, message, attachments)),
+        registry::MULTI_PATIENT_ACTION => {
+            Box::pin(start::<MultiPatientStoredQuery>(gateway, received, message, attachments))
+        }
         PROVIDE_ACTION => Box::pin(start::<ProvideAndRegister>(gateway, received, message, attachments)),
+        REGISTER_ACTION => Box::pin(start::<RegisterDocumentSet>(gateway, received, message, attachments)),
         PIX_QUERY_ACTION => Box::pin(start::<QueryV3>(gateway, received, message, attachments)),
         PDQ_QUERY_ACTION => Box::pin(start::<pdq::QueryV3>(gateway, received, message, attachments)),
         CONTINUE_ACTION | CANCEL_ACTION => Box::pin(start::<pdq::Continue>(gateway, received, message, attachments)),
@@ -281,7 +288,8 @@ impl Mllp {
             ("QBP", "ZV1") => start::<pdq::QueryV2<true>>(gateway, received, &message, ()).await,
             ("QBP", _) => start::<QueryV2>(gateway, received, &message, ()).await,
             ("QCN", _) => start::<pdq::Cancel>(gateway, received, &message, ()).await,
-            _ => start::<FeedV2>(gateway, received, &message, ()).await,
+            _ if is_management(&message.header) => start::<FeedV2<true>>(gateway, received, &message, ()).await,
+            _ => start::<FeedV2<false>>(gateway, received, &message, ()).await,
         }
     }
 

@@ -4,6 +4,7 @@
 pub mod content;
 pub mod provide;
 pub mod register;
+pub mod registration;
 pub mod registry;
 pub mod repository;
 pub mod retrieval;

@@ -90,8 +90,10 @@ impl Descriptor {
             | Transaction::Iti38
             | Transaction::Iti45
             | Transaction::Iti47
+            | Transaction::Iti51
             | Transaction::Iti55
             | Transaction::Iti56
+            | Transaction::Iti63
             | Transaction::Iti66
             | Transaction::Iti67
             | Transaction::Iti78

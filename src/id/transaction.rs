@@ -55,11 +55,13 @@ transactions! {
     Iti45, "ITI-45", "PIX Query";
     Iti46, "ITI-46", "PIX Update Notification";
     Iti47, "ITI-47", "Patient Demographics Query";
+    Iti51, "ITI-51", "Multi-Patient Stored Query";
     Iti55, "ITI-55", "Cross Gateway Patient Discovery";
     Iti56, "ITI-56", "Patient Location Query";
     Iti57, "ITI-57", "Update Document Set";
     Iti61, "ITI-61", "Register On-Demand Document Entry";
     Iti62, "ITI-62", "Remove Metadata";
+    Iti63, "ITI-63", "XCF Fetch";
     Iti64, "ITI-64", "Notify XAD-PID Link Change";
     Iti65, "ITI-65", "Provide Document Bundle";
     Iti66, "ITI-66", "Find Document Lists";
@@ -138,6 +140,6 @@ mod tests {
     fn transactions_are_listed_by_rising_number_and_once() {
         let numbers: Vec<u16> = Transaction::ALL.iter().map(|one| one.code()[4..].parse().unwrap()).collect();
         assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
-        assert_eq!(numbers.len(), 37);
+        assert_eq!(numbers.len(), 39);
     }
 }

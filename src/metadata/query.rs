@@ -255,6 +255,21 @@ impl Query {
         }
     }
 
+    /// Whether this is a query of ITI-51, which may be about everybody.
+    pub fn is_multi_patient(&self) -> bool {
+        matches!(self, Self::FindDocumentsForMultiplePatients(_) | Self::FindFoldersForMultiplePatients(_))
+    }
+
+    /// A query of ITI-51 for these patients; others stay as they are.
+    pub fn for_patients(mut self, patients: Vec<PatientId>) -> Self {
+        match &mut self {
+            Self::FindDocumentsForMultiplePatients(find) => find.patients = patients,
+            Self::FindFoldersForMultiplePatients(find) => find.patients = patients,
+            _ => {}
+        }
+        self
+    }
+
     /// The same query for another id of the patient: each community is asked with the id that is valid there.
     /// Queries without a patient and queries for several stay as they are.
     pub fn for_patient(mut self, patient: &PatientId) -> Self {

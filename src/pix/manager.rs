@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::id::{AssigningAuthority, PatientId, Timestamp};
 use crate::storage::identities::{self, IdentityError, MergeRules};
 
-pub use feed::{FEED_ACTIONS, FeedV2, FeedV3};
+pub use feed::{FEED_ACTIONS, FeedV2, FeedV3, is_management};
 pub use query::{QUERY_ACTION, QueryV2, QueryV3};
 
 /// Which other identifiers the person has. An identifier that was merged into another is not known any more.

@@ -40,7 +40,7 @@ impl Transaction for CrossGatewayQuery {
         _caller: &Caller,
         message: &soap::Message<'_>,
     ) -> Result<Query, Failure<stored_query::Refusal>> {
-        Query::decode(message.envelope.body).map_err(Failure::Refused)
+        Query::decode(message.envelope.body).and_then(Query::of_one_patient).map_err(Failure::Refused)
     }
 
     async fn handle(

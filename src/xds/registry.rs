@@ -27,6 +27,9 @@ pub const QUERY_ACTION: &str = "urn:ihe:iti:2007:RegistryStoredQuery";
 /// `wsa:Action` of its answer.
 pub const QUERY_ACTION_RESPONSE: &str = "urn:ihe:iti:2007:RegistryStoredQueryResponse";
 
+/// `wsa:Action` of ITI-51.
+pub const MULTI_PATIENT_ACTION: &str = "urn:ihe:iti:2009:MultiPatientStoredQuery";
+
 /// ITI-18, as a Document Registry answers it: from what is registered here. A home community in the query is ignored
 /// (ITI TF-2: 3.18.4.1.2.3.8).
 pub struct RegistryStoredQuery;
@@ -42,7 +45,7 @@ impl Transaction for RegistryStoredQuery {
     fn echo(_: &Gateway, _: &Received, _: &soap::Message<'_>) {}
 
     fn decode(_: &Gateway, _: &Caller, message: &soap::Message<'_>) -> Result<Request, Failure<Refusal>> {
-        Request::decode(message.envelope.body).map_err(Failure::Refused)
+        Request::decode(message.envelope.body).and_then(Request::of_one_patient).map_err(Failure::Refused)
     }
 
     async fn handle(
@@ -62,6 +65,41 @@ impl Transaction for RegistryStoredQuery {
     }
 }
 
+/// ITI-51, as a Document Registry answers it: for several patients, or for everybody with certain codes.
+pub struct MultiPatientStoredQuery;
+
+impl Transaction for MultiPatientStoredQuery {
+    type Wire = Soap;
+    const ID: Iti = Iti::Iti51;
+    type Request = Request;
+    type Response = Response;
+    type Refusal = Refusal;
+    type Echo = ();
+
+    fn echo(_: &Gateway, _: &Received, _: &soap::Message<'_>) {}
+
+    fn decode(_: &Gateway, _: &Caller, message: &soap::Message<'_>) -> Result<Request, Failure<Refusal>> {
+        Request::decode(message.envelope.body).and_then(Request::of_several_patients).map_err(Failure::Refused)
+    }
+
+    async fn handle(
+        gateway: Arc<Gateway>,
+        call: Arc<Call<Request>>,
+        _extras: Attachments,
+    ) -> Result<Response, Refusal> {
+        Ok(search(&gateway, call.permitted.request(), call.trace))
+    }
+
+    fn audit(request: &Request, outcome: &Result<Response, Refusal>) -> Vec<Part> {
+        query_parts(Iti::Iti51, request, outcome)
+    }
+
+    fn encode((): (), outcome: Result<Response, Refusal>, trace: TraceId) -> soap::Answer {
+        let response = outcome.unwrap_or_else(|refusal| refused(&refusal));
+        answer("urn:ihe:iti:2009:MultiPatientStoredQueryResponse", response, trace)
+    }
+}
+
 /// The most objects of an answer.
 const MOST: usize = 10_000;
 
@@ -71,16 +109,28 @@ const MOST: usize = 10_000;
 /// chain, one by a subsumed identifier brings none (ITI TF-2: 3.8.4.2.3).
 pub fn search(gateway: &Gateway, request: &Request, trace: TraceId) -> Response {
     let mut queries = Vec::new();
+    let multi_patient = request.query.is_multi_patient();
     match request.query.patients() {
-        [patient] => match chain(gateway, patient) {
-            Ok(ids) => queries.extend(ids.iter().map(|id| request.query.clone().for_patient(id))),
-            Err(error) => return failed(&SearchError::Store(error), trace),
-        },
-        _ => queries.push(request.query.clone()),
+        [] => queries.push(request.query.clone()),
+        patients => {
+            let mut ids = Vec::new();
+            for patient in patients {
+                match chain(gateway, patient) {
+                    Ok(all) => ids.extend(all),
+                    Err(error) => return failed(&SearchError::Store(error), trace),
+                }
+            }
+            match multi_patient {
+                // Without a patient the query would be for everybody.
+                true if ids.is_empty() => {}
+                true => queries.push(request.query.clone().for_patients(ids)),
+                false => queries.extend(ids.iter().map(|id| request.query.clone().for_patient(id))),
+            }
+        }
     }
     let mut objects = Vec::new();
     for query in queries {
-        let one_patient = request.return_type == ReturnType::LeafClass;
+        let one_patient = request.return_type == ReturnType::LeafClass && !multi_patient;
         let found = match one_patient {
             true => gateway.documents.search_one_patient(&gateway.tenant, &query, MOST),
             false => gateway.documents.search(&gateway.tenant, &query, MOST),
@@ -132,11 +182,26 @@ pub fn name_trace(errors: &mut [RegistryError], trace: TraceId) {
     }
 }
 
-/// The parts of the audit record of a stored query (ITI TF-2: 3.18.5, 3.38.5).
+/// The parts of the audit record of a stored query (ITI TF-2: 3.18.5, 3.38.5). A query for several patients is recorded
+/// once for each (3.51.5).
 pub fn query_parts(transaction: Iti, request: &Request, outcome: &Result<Response, Refusal>) -> Vec<Part> {
+    match request.query.patients() {
+        patients @ [_, _, ..] if request.query.is_multi_patient() => {
+            patients.chunks(1).flat_map(|one| parts_about(one, transaction, request, outcome)).collect()
+        }
+        patients => parts_about(patients, transaction, request, outcome),
+    }
+}
+
+fn parts_about(
+    patients: &[PatientId],
+    transaction: Iti,
+    request: &Request,
+    outcome: &Result<Response, Refusal>,
+) -> Vec<Part> {
     let objects = || {
         let query = Object::query(transaction, Some(request.query.id()), request.encode().into_bytes());
-        let patients = request.query.patients().iter().map(Object::patient);
+        let patients = patients.iter().map(Object::patient);
         patients.chain([query.stored_query_details(request.home.as_ref())]).collect::<Vec<_>>()
     };
     let response = match outcome {

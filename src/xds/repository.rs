@@ -4,20 +4,18 @@ use std::sync::Arc;
 
 use super::content::Content;
 use super::provide::{Refusal, Request};
+use super::registration::register;
 use crate::atna::Object;
 use crate::authenticate::Caller;
 use crate::ebxml::{ErrorCode, RegistryError, RegistryResponse};
 use crate::gateway::Gateway;
-use crate::id::{PatientId, TraceId, Transaction as Iti};
+use crate::id::{TraceId, Transaction as Iti};
 use crate::metadata::{DocumentEntry, DocumentKind, ObjectId, Rules, Submission};
 use crate::pipeline::soap::{self, Soap};
 use crate::pipeline::{Call, Denied, Failure, Part, Received, Transaction};
 use crate::routing::package::Attachments;
 use crate::soap::mtom::content_id;
-use crate::storage::documents::Registration;
-use crate::storage::engine::Write;
 use crate::storage::files::{FileError, Stored};
-use crate::storage::identities::Resolution;
 
 /// `wsa:Action` of ITI-41.
 pub const PROVIDE_ACTION: &str = "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b";
@@ -171,18 +169,6 @@ pub async fn keep(
         forget(gateway, &published).await;
     }
     kept
-}
-
-async fn register(
-    gateway: &Gateway,
-    submission: Submission,
-    contents: Vec<(ObjectId, String)>,
-) -> Result<Submission, Refused> {
-    let registration = Registration { submission, contents, now: gateway.clock.now() };
-    let (identities, tenant) = (gateway.identities.clone(), gateway.tenant.clone());
-    let known =
-        move |_: &Write<'_>, id: &PatientId| Ok(matches!(identities.resolve(&tenant, id)?, Resolution::Active(_)));
-    gateway.documents.register(&gateway.tenant, registration, known).await.map_err(|error| Refused(error.errors()))
 }
 
 /// The bytes of a submission that was refused go, unless an earlier one brought the same. What cannot be looked up or

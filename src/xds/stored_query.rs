@@ -92,6 +92,17 @@ impl Request {
         })
     }
 
+    /// The query, unless it is one of ITI-51: those are another transaction's, with rules of its own about who may ask
+    /// for the documents of everybody (3.51).
+    pub fn of_one_patient(self) -> Result<Self, Refusal> {
+        if self.query.is_multi_patient() { Err(QueryError::UnknownQuery.into()) } else { Ok(self) }
+    }
+
+    /// The query, if it is one of ITI-51 (3.51.4.1.2.3).
+    pub fn of_several_patients(self) -> Result<Self, Refusal> {
+        if self.query.is_multi_patient() { Ok(self) } else { Err(QueryError::UnknownQuery.into()) }
+    }
+
     /// The element, with its namespaces.
     pub fn encode(&self) -> String {
         let mut slots = self.query.to_slots();

@@ -17,7 +17,7 @@ use ihe_tests::harness::{Answer, Feed, Letter, World};
 const SERVICE: &str = "DocumentRepository";
 
 /// A patient of the hub that nobody else has, registered by a feed.
-async fn someone() -> String {
+pub async fn someone() -> String {
     let world = World::shared();
     let id = format!("T{}", samples::fresh_oid().replace('.', ""));
     let message = format!(
@@ -45,7 +45,7 @@ async fn send(letter: &Letter, attachments: &[Attachment]) -> (RegistryResponse,
 }
 
 /// How many documents other communities find for a patient.
-async fn found(cx: &str) -> usize {
+pub async fn found(cx: &str) -> usize {
     let world = World::shared();
     let body = find_documents(patient(cx), Some("urn:oid:2.999.1.3")).encode();
     let answer = world.ask(Site::Hub, &world.letter(Site::Hub, "RespondingGateway", QUERY_ACTION, body)).await;

@@ -78,6 +78,25 @@ async fn admissions_updates_and_merges_are_applied_and_recorded() {
     assert_eq!(trail.lines(&stays), ["ITI-8 C success patient", "ITI-8 U success patient"]);
 }
 
+/// ITI TF-2: 3.30.4: these events are those of ITI-30, and a merge is where it is written in its version of HL7.
+#[tokio::test]
+async fn events_of_patient_identity_management_are_recorded_as_such() {
+    let mut feed = feed().await;
+    let trail = World::shared().trail(Site::Valley);
+    let (stays, goes) = (fresh(), fresh());
+    for id in [&stays, &goes] {
+        let told = feed.ask(&admission("A28", id, "Managed^Ada")).await;
+        assert_eq!(told.code.code(), "AA", "{}", told.text);
+    }
+    feed.ask(&admission("A31", &stays, "Managed^Ada")).await;
+    let merge = String::from_utf8(merge(&stays, &goes)).unwrap().replace("|P|2.3.1", "|P|2.5");
+    let told = feed.ask(merge.as_bytes()).await;
+    assert_eq!(told.code.code(), "AA", "{}", told.text);
+    assert_eq!(trail.lines(&goes), ["ITI-30 C success patient", "ITI-30 D success patient"]);
+    let lines = trail.lines(&stays);
+    assert_eq!(lines, ["ITI-30 C success patient", "ITI-30 U success patient", "ITI-30 U success patient"]);
+}
+
 #[tokio::test]
 async fn feeds_that_cannot_be_applied_are_refused_with_their_place() {
     let mut feed = feed().await;

@@ -33,6 +33,10 @@ mod iti_39;
 #[cfg(test)]
 mod iti_41;
 #[cfg(test)]
+mod iti_42;
+#[cfg(test)]
+mod iti_51;
+#[cfg(test)]
 mod iti_55;
 #[cfg(test)]
 mod iti_8;

@@ -72,13 +72,16 @@ impl Run<'_, '_, '_> {
         for entry in &submission.entries {
             for row in self.view.of_unique_id(Kind::Document, &entry.unique_id)? {
                 let Object::Document(before) = row.object else { continue };
-                if before.hash != entry.hash {
-                    let text = "the uniqueId is that of a document with another hash";
-                    self.conflict(ErrorCode::XdsNonIdenticalHash, &entry.id, text);
+                let (code, text) = if before.hash != entry.hash {
+                    (ErrorCode::XdsNonIdenticalHash, "the uniqueId is that of a document with another hash")
                 } else if before.size != entry.size {
-                    let text = "the uniqueId is that of a document with another size";
-                    self.conflict(ErrorCode::XdsNonIdenticalSize, &entry.id, text);
-                }
+                    (ErrorCode::XdsNonIdenticalSize, "the uniqueId is that of a document with another size")
+                } else {
+                    continue;
+                };
+                // One error for the entry, however often its document was registered.
+                self.conflict(code, &entry.id, text);
+                break;
             }
         }
         Ok(())

@@ -38,7 +38,7 @@ impl Transaction for FederatedQuery {
     fn echo(_: &Gateway, _: &Received, _: &soap::Message<'_>) {}
 
     fn decode(_: &Gateway, _: &Caller, message: &soap::Message<'_>) -> Result<Query, Failure<stored_query::Refusal>> {
-        Query::decode(message.envelope.body).map_err(Failure::Refused)
+        Query::decode(message.envelope.body).and_then(Query::of_one_patient).map_err(Failure::Refused)
     }
 
     async fn handle(

@@ -108,6 +108,21 @@ fn every_query_is_valid_and_read_back() {
     }
 }
 
+/// ITI TF-2: 3.18.4.1.2.4, 3.51.4.1.2.3: a partner who may ask for one patient must not reach everybody's documents by
+/// asking with the id of another transaction's query.
+#[test]
+fn queries_for_several_patients_belong_to_a_transaction_of_their_own() {
+    let refused = Err(Refusal::Query(QueryError::UnknownQuery));
+    for query in queries() {
+        let several =
+            matches!(query, Query::FindDocumentsForMultiplePatients(_) | Query::FindFoldersForMultiplePatients(_));
+        let request = Request::new(query);
+        let (one, all) = (request.clone().of_one_patient(), request.clone().of_several_patients());
+        let expected = if several { (refused.clone(), Ok(request)) } else { (Ok(request), refused.clone()) };
+        assert_eq!((one, all), expected);
+    }
+}
+
 #[test]
 fn debug_of_a_query_shows_no_patient() {
     for query in queries() {

@@ -1,0 +1,110 @@
+//! Document Registry as the taker of metadata: from the repository here, and by ITI-42 from repositories elsewhere
+//! (ITI TF-2: 3.42.4.1.3). All of a submission is registered, or nothing.
+
+use std::sync::Arc;
+
+use super::register::Request;
+use super::repository::{Refused, submission_objects};
+use crate::authenticate::Caller;
+use crate::ebxml::{ErrorCode, RegistryError, RegistryResponse};
+use crate::gateway::Gateway;
+use crate::id::{PatientId, TraceId, Transaction as Iti};
+use crate::metadata::{ObjectId, Rules, Submission};
+use crate::pipeline::soap::{self, Soap};
+use crate::pipeline::{Call, Failure, Part, Received, Transaction};
+use crate::routing::package::Attachments;
+use crate::storage::documents::Registration;
+use crate::storage::engine::Write;
+use crate::storage::identities::Resolution;
+
+/// `wsa:Action` of ITI-42.
+pub const REGISTER_ACTION: &str = "urn:ihe:iti:2007:RegisterDocumentSet-b";
+
+/// ITI-42, as a Document Registry answers it: metadata of documents that are kept elsewhere.
+pub struct RegisterDocumentSet;
+
+impl Transaction for RegisterDocumentSet {
+    type Wire = Soap;
+    const ID: Iti = Iti::Iti42;
+    type Request = Request;
+    type Response = Submission;
+    type Refusal = Refused;
+    type Echo = ();
+
+    fn echo(_: &Gateway, _: &Received, _: &soap::Message<'_>) {}
+
+    fn decode(_: &Gateway, _: &Caller, message: &soap::Message<'_>) -> Result<Request, Failure<Refused>> {
+        Request::decode(message.envelope.body, Rules::Register).map_err(|refusal| Failure::Refused(refusal.into()))
+    }
+
+    async fn handle(
+        gateway: Arc<Gateway>,
+        call: Arc<Call<Request>>,
+        _extras: Attachments,
+    ) -> Result<Submission, Refused> {
+        let submission = call.permitted.request().submission.clone();
+        check_repositories(&gateway, &submission)?;
+        register(&gateway, submission, Vec::new()).await
+    }
+
+    fn audit(request: &Request, outcome: &Result<Submission, Refused>) -> Vec<Part> {
+        audit(request, outcome)
+    }
+
+    fn encode((): (), outcome: Result<Submission, Refused>, trace: TraceId) -> soap::Answer {
+        answer("urn:ihe:iti:2007:RegisterDocumentSet-bResponse", outcome.err(), trace)
+    }
+}
+
+/// The parts of the audit record of a submission without documents (ITI TF-2: 3.42.5).
+pub fn audit<T>(request: &Request, outcome: &Result<T, Refused>) -> Vec<Part> {
+    let objects = submission_objects(&request.submission);
+    match outcome {
+        Ok(_) => vec![Part::success(objects)],
+        Err(refused) => vec![Part::failure(objects, refused)],
+    }
+}
+
+/// The SOAP answer of a registry to a submission: success, or every error.
+pub fn answer(action: &'static str, refused: Option<Refused>, trace: TraceId) -> soap::Answer {
+    let mut errors = refused.map(|refused| refused.0).unwrap_or_default();
+    super::registry::name_trace(&mut errors, trace);
+    let body = RegistryResponse { errors }.encode();
+    soap::Answer { action, headers: String::new(), body, mtom: false, documents: Vec::new() }
+}
+
+/// The repository here registers its documents itself, with their bytes: metadata from elsewhere that names it would
+/// be of a document that nobody can retrieve.
+fn check_repositories(gateway: &Gateway, submission: &Submission) -> Result<(), Refused> {
+    let is_ours = |repository| gateway.community.home_of_repository(repository).is_some();
+    let ours = submission.entries.iter().filter(|entry| entry.repository.as_ref().is_some_and(is_ours));
+    let errors: Vec<RegistryError> = ours
+        .map(|entry| {
+            let text = "the repository is that of this gateway, which takes documents by ITI-41 only";
+            RegistryError::new(ErrorCode::XdsRegistryMetadataError, text).at(entry.id.to_string())
+        })
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(Refused(errors)) }
+}
+
+/// Registers metadata with the keys of the documents that are kept here: all of it or nothing.
+pub async fn register(
+    gateway: &Gateway,
+    submission: Submission,
+    contents: Vec<(ObjectId, String)>,
+) -> Result<Submission, Refused> {
+    let registration = Registration { submission, contents, now: gateway.clock.now() };
+    gateway
+        .documents
+        .register(&gateway.tenant, registration, known(gateway))
+        .await
+        .map_err(|error| Refused(error.errors()))
+}
+
+/// Whether a patient id is one of the community's, asked inside a write.
+pub fn known(
+    gateway: &Gateway,
+) -> impl Fn(&Write<'_>, &PatientId) -> Result<bool, crate::storage::engine::StoreError> + Send + 'static {
+    let (identities, tenant) = (gateway.identities.clone(), gateway.tenant.clone());
+    move |_: &Write<'_>, id: &PatientId| Ok(matches!(identities.resolve(&tenant, id)?, Resolution::Active(_)))
+}
