@@ -19,6 +19,11 @@ pub fn python() -> Option<Command> {
     runs.then(|| Command::new(interpreter))
 }
 
+/// Where packages for Node.js are: `CAUSEWAY_NODE_MODULES`, or nowhere in particular.
+pub fn node_modules() -> PathBuf {
+    environment("CAUSEWAY_NODE_MODULES").map(PathBuf::from).unwrap_or_default()
+}
+
 /// Where the shared corpus is: `CAUSEWAY_SHARED`, or `shared` beside the checkout. None, and said already, if it is
 /// nowhere.
 pub fn shared() -> Option<PathBuf> {

@@ -41,6 +41,8 @@ mod iti_55;
 #[cfg(test)]
 mod iti_8;
 #[cfg(test)]
+mod mtom_clients;
+#[cfg(test)]
 mod ohie_client_registry;
 #[cfg(test)]
 mod partner_faults;
