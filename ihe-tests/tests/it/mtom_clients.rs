@@ -137,7 +137,7 @@ fn java(stack: &str) {
     let files = Files::new();
     let Some(pkcs12) = files.pkcs12() else { return ihe_tests::missing("openssl is not installed") };
     goes_and_comes_back(&|letter, _| {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/mtom/MtomClient.java");
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/MtomClient.java");
         let mut command = Command::new("java");
         command.arg("-cp").arg(jars.join(":")).arg(program).arg(stack).arg(World::shared().url(Site::Hub, SERVICE));
         command.arg(files.root()).arg(&pkcs12).arg("changeit").arg(files.envelope(letter));
@@ -157,7 +157,7 @@ fn documents_of_the_saaj_reference_implementation_go_and_come_back() {
 
 #[test]
 fn documents_of_a_javascript_client_go_and_come_back() {
-    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/mtom/client.js");
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/mtom_client.js");
     let modules = ihe_tests::node_modules();
     let found = Command::new("node").env("NODE_PATH", &modules).args(["-e", "require('soap')"]).output();
     if !found.is_ok_and(|output| output.status.success()) {

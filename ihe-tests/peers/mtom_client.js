@@ -1,7 +1,7 @@
 // Sends a SOAP 1.2 message with documents as MTOM, as the npm package `soap` writes and reads it, from the WSDL that the
 // running gateway serves.
 //
-// Usage: node client.js SERVICE_URL OPERATION ROOT_PEM CLIENT_PEM CLIENT_KEY ENVELOPE_FILE. In the file documents stand
+// Usage: node mtom_client.js SERVICE_URL OPERATION ROOT_PEM CLIENT_PEM CLIENT_KEY ENVELOPE_FILE. In the file documents stand
 // inline as base64; its header goes over as it is. Prints the name of the answer's body element, its status, and size
 // and SHA-1 of each document in it, sorted. Exit status 3: the package is not installed.
 'use strict';
