@@ -90,22 +90,26 @@ impl App {
             (limits.xml, limits.skew, limits.message),
         )
         .with_lifetime(settings.limits.assertion);
+        let (tenant, identities) = (Tenant::default(), Identities::new(engine.clone(), sealer));
+        let names = identities.names(&tenant).map_err(|e| StartError::about("store", e))?;
         let gateway = Gateway {
             community: community(&settings),
-            tenant: Tenant::default(),
+            tenant,
             clock,
             trust,
             directory: Directory::new(snapshot),
             policy: Policy::new(settings.rules.clone()),
             domains: settings.domains.clone(),
             sources: settings.sources.iter().map(source).collect(),
+            clients: settings.clients.iter().cloned().map(Arc::new).collect(),
             thresholds: Thresholds { release: settings.matching.release_bits(), ..Thresholds::default() },
             default_role: settings.initiator.role.clone(),
             correlation_days: settings.matching.correlation_days,
             default_user: settings.initiator.user.clone(),
             default_purpose: settings.initiator.purpose.clone(),
             import: import_defaults(&settings.import),
-            identities: Identities::new(engine.clone(), sealer),
+            names,
+            identities,
             documents,
             files,
             traces: Traces::new(engine),
@@ -415,6 +419,7 @@ fn limits(settings: &Settings) -> Limits {
     let ours = &settings.limits;
     Limits {
         xml: ours.xml,
+        fhir: ours.fhir,
         document: ours.message,
         message: ours.message,
         skew: ours.clock_skew,

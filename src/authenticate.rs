@@ -1,5 +1,6 @@
 //! Who is asking, proved by certificate, signature and token.
 
+mod client;
 mod replay;
 mod soap;
 mod source;
@@ -13,6 +14,7 @@ use crate::directory::{Fingerprint, Partner};
 use crate::id::{Code, HomeCommunityId, Timestamp};
 use crate::trust::NetworkName;
 
+pub use client::{ClientProof, FhirClient, client};
 pub use replay::{ReplayCache, Seen};
 pub use soap::{AuthenticationError, Checks, soap};
 pub use source::{FeedSource, source};
@@ -27,6 +29,8 @@ pub enum CallerKind {
         /// Its name in the configuration.
         name: SmolStr,
     },
+    /// One of our own systems that speaks FHIR, proved by its certificate.
+    Client(Arc<FhirClient>),
 }
 
 /// The person or system at the partner on whose behalf the request is made. Names staff, so logs do not print it.
@@ -115,7 +119,15 @@ impl Caller {
     pub fn partner(&self) -> Option<&Arc<Partner>> {
         match &self.kind {
             CallerKind::Partner(partner) => Some(partner),
-            CallerKind::Source { .. } => None,
+            CallerKind::Source { .. } | CallerKind::Client(_) => None,
+        }
+    }
+
+    /// The FHIR client, if it is one.
+    pub fn client(&self) -> Option<&Arc<FhirClient>> {
+        match &self.kind {
+            CallerKind::Client(client) => Some(client),
+            CallerKind::Partner(_) | CallerKind::Source { .. } => None,
         }
     }
 

@@ -5,6 +5,7 @@
 //! reads the environment.
 
 pub mod check;
+mod clients;
 pub mod file;
 pub mod settings;
 

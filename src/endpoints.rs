@@ -1,5 +1,6 @@
-//! The table of contents: SOAP action or HL7 trigger event to transaction.
+//! The table of contents: SOAP action, HL7 trigger event or FHIR route to transaction.
 
+mod fhir;
 pub mod wsdl;
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{Request, Response, StatusCode, header};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Extension, response::IntoResponse};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -100,10 +101,13 @@ fn dispatch(
     })
 }
 
-/// The HTTP routes: each service by its name, its WSDL at `?wsdl`, the schemas beside it.
+/// The HTTP routes: each service by its name, its WSDL at `?wsdl`, the schemas beside it; FHIR below `/fhir`.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let places = Arc::new(Semaphore::new(gateway.limits.requests.min(Semaphore::MAX_PERMITS)));
     Router::new()
+        .route("/fhir", any(fhir::serve))
+        .route("/fhir/", any(fhir::serve))
+        .route("/fhir/{*path}", any(fhir::serve))
         .route("/{service}", get(service_description).head(not_allowed).post(soap))
         .route("/schema/{file}", get(schema).head(not_allowed))
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is no such service here\n") })

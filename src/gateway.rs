@@ -8,7 +8,7 @@ use std::time::Duration;
 use smol_str::SmolStr;
 
 use crate::atna::Audit;
-use crate::authenticate::{Checks, FeedSource, ReplayCache};
+use crate::authenticate::{Checks, FeedSource, FhirClient, ReplayCache};
 use crate::directory::Directory;
 use crate::id::{AssigningAuthority, Clock, Code, Domains, ExchangePurpose, HomeCommunityId, RepositoryId, Tenant};
 use crate::mpi::Thresholds;
@@ -16,7 +16,7 @@ use crate::policy::Policy;
 use crate::routing::call::SoapClient;
 use crate::storage::documents::Documents;
 use crate::storage::files::Files;
-use crate::storage::identities::Identities;
+use crate::storage::identities::{Identities, PersonNames};
 use crate::storage::traces::Traces;
 use crate::trust::Trust;
 
@@ -40,6 +40,8 @@ pub struct Gateway {
     pub domains: Domains,
     /// Systems that feed patients over MLLP.
     pub sources: Vec<FeedSource>,
+    /// Systems of our own that speak FHIR.
+    pub clients: Vec<Arc<FhirClient>>,
     /// When demographics are enough to release an answer.
     pub thresholds: Thresholds,
     /// The role of users that a request does not state.
@@ -54,6 +56,8 @@ pub struct Gateway {
     pub import: ImportDefaults,
     /// The patient cross-reference.
     pub identities: Identities,
+    /// What our own numbers for persons are outside: the logical ids of FHIR.
+    pub names: PersonNames,
     /// The document registry.
     pub documents: Documents,
     /// Document bytes.
@@ -165,6 +169,8 @@ impl Community {
 pub struct Limits {
     /// XML documents.
     pub xml: crate::xml::Limits,
+    /// The body of a FHIR request, in bytes. It is held in memory, documents included.
+    pub fhir: usize,
     /// One document that is provided or retrieved, in bytes.
     pub document: u64,
     /// All attachments of one message, in bytes.

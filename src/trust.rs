@@ -25,7 +25,7 @@ use smol_str::SmolStr;
 
 pub use anchors::{Held, HeldKind, Problem, Problems, Store, Trust};
 pub use chain::{ChainError, Usage};
-pub use peer::{Peer, subject_of};
+pub use peer::{Peer, fingerprint, subject_of};
 pub use refusal::Refusal;
 pub use revocation::{ExpiredList, Revocation, RevocationPolicy};
 pub use tls::{Identity, IdentityError, Tls};

@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod client;
+pub mod fhir;
 pub mod letter;
 pub mod mllp;
 pub mod samples;
@@ -14,6 +15,7 @@ pub mod world;
 
 pub use audit::Trail;
 pub use client::{Answer, Client, Reply};
+pub use fhir::Fhir;
 pub use letter::Letter;
 pub use mllp::Feed;
 pub use world::{Solo, World};

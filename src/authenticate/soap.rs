@@ -64,6 +64,12 @@ pub enum AuthenticationError {
     /// No source of the configuration sends under this name from there.
     #[error("the sending application and facility are not a source that may feed from this address or certificate")]
     UnknownSource,
+    /// No FHIR client of the configuration has this certificate.
+    #[error("the certificate is not that of a FHIR client known here")]
+    UnknownClient,
+    /// A FHIR request states a purpose in a form that cannot be read.
+    #[error("the purpose of use that the request states cannot be read")]
+    UnreadablePurpose,
 }
 
 impl AuthenticationError {
@@ -73,8 +79,8 @@ impl AuthenticationError {
         Some(match self {
             Self::NoSecurityHeader => Subcode::InvalidSecurity,
             Self::NoCertificate => Subcode::FailedAuthentication,
-            Self::NoCommunity | Self::Incomplete(_) => Subcode::InvalidSecurityToken,
-            Self::Unknown(_) | Self::UnknownSource => Subcode::FailedAuthentication,
+            Self::NoCommunity | Self::Incomplete(_) | Self::UnreadablePurpose => Subcode::InvalidSecurityToken,
+            Self::Unknown(_) | Self::UnknownSource | Self::UnknownClient => Subcode::FailedAuthentication,
             Self::Replayed => Subcode::MessageExpired,
             Self::Overloaded => return None,
             Self::Assertion(error) => match error.fault() {

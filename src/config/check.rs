@@ -19,6 +19,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
 use super::settings::{KeyPair, Settings};
+use crate::authenticate::ClientProof;
 use crate::directory::{self, NetworkKind, Partner, Problem, Problems, Snapshot};
 use crate::id::{Clock, ExchangePurpose, HomeCommunityId, Tenant, Timestamp};
 use crate::storage::engine::{self, Engine, StoreError};
@@ -63,6 +64,7 @@ pub fn run(path: &Path, clock: &Clock) -> Report {
     }
     check.partners(&settings, trust);
     check.collectors(&settings, trust);
+    check.clients(&settings, trust);
     check.store(&settings.store.folder);
     check.tables(&settings);
     check.clock(&settings);
@@ -357,6 +359,18 @@ impl Check {
                 let text = format!("no certificate is trusted for {}", collector.network);
                 let remedy = "put the collector's root certificate into that folder of the trust store";
                 self.problem(&format!("audit.collectors[{at}].network"), text, remedy);
+            }
+        }
+    }
+
+    /// Who is known by a name needs somebody who vouches for it.
+    fn clients(&mut self, settings: &Settings, trust: Option<&Trust>) {
+        for (at, client) in settings.clients.iter().enumerate() {
+            let ClientProof::Name { network, .. } = &client.proof else { continue };
+            if trust.is_some_and(|trust| !has_anchor(trust, network)) {
+                let text = format!("no certificate is trusted for {network}");
+                let remedy = "put the root certificate that issues its certificate into that folder of the trust store";
+                self.problem(&format!("fhir_clients[{at}].network"), text, remedy);
             }
         }
     }

@@ -27,6 +27,8 @@ pub struct File {
     pub domains: Vec<Domain>,
     /// Feeds over HL7 v2 (MLLP).
     pub sources: Vec<Source>,
+    /// Systems of our own that speak FHIR.
+    pub fhir_clients: Vec<FhirClient>,
     /// Folder with a file for each partner (`partners`).
     pub partners: String,
     /// What we answer.
@@ -56,6 +58,7 @@ impl Default for File {
             store: Store::default(),
             domains: Vec::new(),
             sources: Vec::new(),
+            fhir_clients: Vec::new(),
             partners: "partners".into(),
             policy: Policy::default(),
             audit: Audit::default(),
@@ -225,6 +228,37 @@ pub struct Source {
     pub fill_missing_authority: String,
 }
 
+/// `[[fhir_clients]]`: a system of our own that speaks FHIR. It is proved by its certificate or by a name in it; what it
+/// may do is said here, and nothing follows from anything else.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FhirClient {
+    /// Name for logs and the audit trail.
+    pub name: String,
+    /// SHA-256 of its TLS client certificate, in hexadecimal.
+    pub certificate: String,
+    /// Instead of `certificate`: folder of the trust store that vouches for `certificate_name`.
+    pub network: String,
+    /// A DNS name in its certificate, or the common name of a certificate without one.
+    pub certificate_name: String,
+    /// User of its requests in audit records (none).
+    pub user: String,
+    /// Purpose of requests that state none (none: such requests are refused).
+    pub purpose: String,
+    /// Other purposes that a request may state in `X-Purpose-Of-Use` (none).
+    pub purposes: Vec<String>,
+    /// Whether it may look for patients, ITI-78, ITI-83 and ITI-119 (false).
+    pub find_patients: bool,
+    /// Namespaces of the domains for which it may feed patients, ITI-104 (none).
+    pub feed: Vec<String>,
+    /// Whether it may look for and retrieve documents, ITI-66, ITI-67 and ITI-68 (false).
+    pub find_documents: bool,
+    /// Whether it may provide documents, ITI-65 and ITI-105 (false).
+    pub provide_documents: bool,
+    /// Whether what it looks for is looked for in other communities too (false).
+    pub other_communities: bool,
+}
+
 /// `[policy]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -286,6 +320,8 @@ pub struct Limits {
     pub message_mib: u32,
     /// Deepest nesting of XML elements (64).
     pub xml_depth: u32,
+    /// Longest body of a FHIR request, in MiB (64). It is held in memory.
+    pub fhir_mib: u32,
     /// Longest HL7 v2 message, in KiB (1024).
     pub mllp_kib: u32,
     /// Connections open at once (2048).
@@ -314,6 +350,7 @@ impl Default for Limits {
             xml_mib: 16,
             message_mib: 2048,
             xml_depth: 64,
+            fhir_mib: 64,
             mllp_kib: 1024,
             connections: 2048,
             requests: 512,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use smol_str::SmolStr;
 
 use super::file::{self, File, LogFormat, LogLevel};
+use crate::authenticate::FhirClient;
 use crate::directory::{Fingerprint, NetworkKind, Problem, Problems, ServiceUrl};
 use crate::id::{AssigningAuthority, Code, Domain, Domains, ExchangePurpose, HomeCommunityId, Oid, RepositoryId};
 use crate::policy::Rules;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub domains: Domains,
     /// Feeds over MLLP.
     pub sources: Vec<Source>,
+    /// Systems of our own that speak FHIR.
+    pub clients: Vec<FhirClient>,
     /// Folder of the partners' files.
     pub partners: PathBuf,
     /// Purposes that we answer.
@@ -183,6 +186,8 @@ pub struct Limits {
     pub xml: xml::Limits,
     /// Longest message with all documents, in bytes.
     pub message: u64,
+    /// Longest body of a FHIR request, in bytes.
+    pub fhir: usize,
     /// Longest HL7 v2 message, in bytes.
     pub mllp: usize,
     /// Connections open at once.
@@ -252,8 +257,8 @@ pub struct Initiator {
 const HOME_REMEDY: &str = "write it as urn:oid: and an OID";
 const OID_REMEDY: &str = "write an OID, such as 2.999.10.1";
 const ADDRESS_REMEDY: &str = "write an IP address and a port, such as 0.0.0.0:8443 or [::]:8443";
-const NETWORK_REMEDY: &str = "name a folder of the trust store";
-const PURPOSE_REMEDY: &str = "use the codes of TEFCA (T-TRTMNT) or NHIN (TREATMENT)";
+pub(super) const NETWORK_REMEDY: &str = "name a folder of the trust store";
+pub(super) const PURPOSE_REMEDY: &str = "use the codes of TEFCA (T-TRTMNT) or NHIN (TREATMENT)";
 
 impl File {
     /// The settings, or everything that is wrong. `base` is the folder that paths are relative to.
@@ -276,6 +281,7 @@ impl File {
         let trust = trust(&self.trust, base, problems);
         let domains = domains(&self.domains, problems);
         let sources = sources(self.sources, &domains, problems);
+        let clients = super::clients::resolve(self.fhir_clients, &domains, problems);
         let rules = rules(self.policy.answers, problems);
         let collectors = collectors(&self.audit.collectors, problems);
         let limits = limits(&self.limits, problems);
@@ -306,6 +312,7 @@ impl File {
             trust,
             domains,
             sources,
+            clients,
             rules,
             limits,
             matching,
@@ -535,6 +542,7 @@ fn limits(file: &file::Limits, problems: &mut Problems) -> Limits {
         ("xml_mib", file.xml_mib, 1, 1024),
         ("message_mib", file.message_mib, 1, 1 << 20),
         ("xml_depth", file.xml_depth, 32, 256),
+        ("fhir_mib", file.fhir_mib, 1, 1024),
         ("mllp_kib", file.mllp_kib, 16, 1 << 20),
         ("connections", file.connections, 1, 1 << 20),
         ("requests", file.requests, 1, 1 << 20),
@@ -556,6 +564,7 @@ fn limits(file: &file::Limits, problems: &mut Problems) -> Limits {
     Limits {
         xml: xml::Limits { bytes: size(file.xml_mib, 20), depth: file.xml_depth },
         message: u64::from(file.message_mib) << 20,
+        fhir: size(file.fhir_mib, 20),
         mllp: size(file.mllp_kib, 10),
         connections: size(file.connections, 0),
         requests: size(file.requests, 0),

@@ -283,8 +283,17 @@ pub enum Refusal {
     #[error("authentication is required")]
     Unauthenticated,
     /// Somebody who may not.
-    #[error("access is denied")]
-    Forbidden,
+    #[error("{0}")]
+    Forbidden(String),
+    /// What is asked for is served, but not in this way; the methods that are.
+    #[error("this is served for {0} only")]
+    Method(&'static str),
+    /// What is there contradicts what is sent.
+    #[error("{0}")]
+    Conflict(String),
+    /// More than is told to anybody.
+    #[error("{0}")]
+    TooCostly(String),
     /// ITI-65: a document as a Bundle, without that option.
     #[error("FHIR document bundles are not supported")]
     FhirDocument,
@@ -299,6 +308,9 @@ pub enum Refusal {
     /// More bytes than the limit.
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
+    /// Too few bytes in too much time.
+    #[error("the body came too slowly")]
+    Slow,
     /// Too many requests.
     #[error("too many requests")]
     Throttled,
@@ -334,10 +346,14 @@ impl Refusal {
             Self::UnsupportedMediaType => (415, Error, IssueCode::NotSupported),
             Self::SeveralMatches => (412, Error, IssueCode::MultipleMatches),
             Self::Unauthenticated => (401, Error, IssueCode::Login),
-            Self::Forbidden => (403, Error, IssueCode::Forbidden),
+            Self::Forbidden(_) => (403, Error, IssueCode::Forbidden),
+            Self::Method(_) => (405, Error, IssueCode::NotSupported),
+            Self::Conflict(_) => (409, Error, IssueCode::Conflict),
+            Self::TooCostly(_) => (403, Error, IssueCode::TooCostly),
             Self::FhirDocument => (422, Error, IssueCode::NotSupported),
             Self::Xds { .. } => (422, Error, IssueCode::Processing),
             Self::TooLarge(_) => (413, Error, IssueCode::TooLong),
+            Self::Slow => (408, Error, IssueCode::Timeout),
             Self::Throttled => (429, Error, IssueCode::Throttled),
             Self::Unavailable => (503, Error, IssueCode::Transient),
             Self::TimedOut => (504, Error, IssueCode::Timeout),

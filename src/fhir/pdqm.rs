@@ -15,9 +15,12 @@ use super::pixm::parameters;
 use super::resource::{Identifier, Patient, authority_of};
 use super::search::{Comparison, Definition, Handling, Parameters, Search, Text, Token, Type, When, definition};
 use crate::id::patient::TelecomSystem;
-use crate::id::{Address, AssigningAuthority, Domains, Gender, PersonName};
+use crate::id::{Address, AssigningAuthority, Domains, Dtm, Gender, PersonName};
+use crate::mpi::normalize::letters;
 
 const QUERY: &[Definition] = &[
+    definition("_id", Type::Token),
+    definition("_lastUpdated", Type::Date),
     definition("active", Type::Token),
     definition("family", Type::String),
     definition("given", Type::String),
@@ -77,6 +80,8 @@ pub struct PatientQuery {
     pub page: usize,
     /// The query as it was understood, for the `self` link.
     pub understood: String,
+    /// The same without what is about pages, for the `next` link.
+    pub conditions: String,
 }
 
 impl fmt::Debug for PatientQuery {
@@ -88,7 +93,11 @@ impl fmt::Debug for PatientQuery {
 impl PatientQuery {
     /// From the URL and the form of a `_search`.
     pub fn read(query: &str, form: Option<&str>, handling: Handling) -> Result<Self, Refusal> {
-        let search = Search::read(&Parameters::read(query, form)?, QUERY, handling)?;
+        let parameters = Parameters::read(query, form)?;
+        let search = Search::read(&parameters, QUERY, handling)?;
+        let about_pages = ["_count", "_page"];
+        let conditions = parameters
+            .to_query(|one| !about_pages.contains(&one.name.as_str()) && !search.ignored.contains(&one.shown()));
         let (mut identifiers, mut returned_domains) = (Vec::new(), Vec::new());
         for group in search.tokens("identifier") {
             match group.iter().filter(|token| token.code.is_none()).count() {
@@ -129,6 +138,7 @@ impl PatientQuery {
             count: search.count,
             page,
             understood: search.understood,
+            conditions,
         })
     }
 
@@ -159,7 +169,12 @@ impl PatientQuery {
         self.returned_domains.iter().map(|system| known(system).ok_or(Refusal::TargetDomainUnknown)).collect()
     }
 
-    /// Whether a record meets every condition, but for `_lastUpdated`, which records do not carry.
+    /// Whether a record that was updated at an instant meets every condition.
+    pub fn matches_at(&self, patient: &Patient, updated: &Dtm) -> bool {
+        each(&self.last_updated, |when| when.matches(updated)) && self.matches(patient)
+    }
+
+    /// Whether a record meets every condition but `_lastUpdated`, of which the resource says nothing.
     pub fn matches(&self, patient: &Patient) -> bool {
         let person = &patient.demographics;
         let names = |part: fn(&PersonName) -> Vec<&str>, wanted: &AllOf<Text>| {
@@ -218,12 +233,19 @@ fn each<T>(wanted: &AllOf<T>, has: impl Fn(&T) -> bool) -> bool {
 }
 
 fn compares(wanted: &Text, own: &str) -> bool {
-    let fold = |text: &str| text.trim().to_lowercase();
+    let (asked, known) = (fold(&wanted.text), fold(own));
     match wanted.comparison {
         Comparison::Exact => wanted.text == own,
-        Comparison::StartsWith => fold(own).starts_with(&fold(&wanted.text)),
-        Comparison::Contains => fold(own).contains(&fold(&wanted.text)),
+        // What is nothing but punctuation would otherwise be the start of everything.
+        Comparison::StartsWith | Comparison::Contains if asked.is_empty() => false,
+        Comparison::StartsWith => known.starts_with(&asked),
+        Comparison::Contains => known.contains(&asked),
     }
+}
+
+/// A text without case, accents and punctuation (FHIR R4 search, "string").
+fn fold(text: &str) -> String {
+    letters(text)
 }
 
 fn is(token: &Token, own: &Identifier) -> bool {

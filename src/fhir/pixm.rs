@@ -34,9 +34,9 @@ pub struct Wanted {
 }
 
 impl Request {
-    /// From the query of a GET.
-    pub fn from_query(query: &str, handling: Handling) -> Result<Self, Refusal> {
-        let search = Search::read(&Parameters::read(query, None)?, QUERY, handling)?;
+    /// From the query of the URL and the form of a POST.
+    pub fn from_query(query: &str, form: Option<&str>, handling: Handling) -> Result<Self, Refusal> {
+        let search = Search::read(&Parameters::read(query, form)?, QUERY, handling)?;
         let mut sources = search.tokens("sourceIdentifier").into_iter().flatten();
         let source = match (sources.next(), sources.next()) {
             (None, _) => return Err(Refusal::Missing("sourceIdentifier".into())),
@@ -86,9 +86,14 @@ impl Request {
         if !domains.knows(&source) {
             return Err(Refusal::SourceDomainUnknown);
         }
+        Ok(Wanted { source, targets: self.targets(domains)? })
+    }
+
+    /// The domains of the targets.
+    pub fn targets(&self, domains: &Domains) -> Result<Vec<AssigningAuthority>, Refusal> {
         let known = |system: &SmolStr| authority_of(system).filter(|authority| domains.of(authority).is_some());
         let targets = self.targets.iter().map(|system| known(system).ok_or(Refusal::TargetSystemUnknown));
-        Ok(Wanted { source, targets: targets.collect::<Result<_, _>>()? })
+        targets.collect()
     }
 }
 

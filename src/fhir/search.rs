@@ -35,12 +35,21 @@ impl Handling {
 /// One parameter as it was sent, percent signs resolved.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Parameter {
-    /// The name with its chain, without a modifier: `patient.identifier`.
+    /// The name with its chain, without what follows a colon: `patient.identifier`.
     pub name: SmolStr,
-    /// After the colon: `exact`, or the type in a chain (`patient:Patient.identifier`).
+    /// The type that a chain goes through: `Patient` in `patient:Patient.identifier`.
+    pub target: Option<SmolStr>,
+    /// After the colon at the end: `exact` in `family:exact` and in `author.family:exact`.
     pub modifier: Option<SmolStr>,
     /// The value with its escapes.
     pub value: String,
+}
+
+impl Parameter {
+    /// The name as it may be shown.
+    pub fn shown(&self) -> SmolStr {
+        printable(&self.name)
+    }
 }
 
 impl fmt::Debug for Parameter {
@@ -67,8 +76,8 @@ impl Parameters {
             let value = percent_decoded(value).ok_or_else(unusable)?;
             // No name has white space, and `to_query` may put another part first.
             let name: String = name.split_whitespace().collect();
-            let (name, modifier) = split_name(&name);
-            list.push(Parameter { name, modifier, value });
+            let (name, target, modifier) = split_name(&name);
+            list.push(Parameter { name, target, modifier, value });
             if list.len() > MOST {
                 return Err(Refusal::Profile("there are too many parameters".into()));
             }
@@ -107,12 +116,14 @@ impl Parameters {
             if !out.is_empty() {
                 out.push('&');
             }
-            match (&one.modifier, one.name.split_once('.')) {
-                (Some(modifier), Some((first, chain))) => {
-                    percent_encode(&mut out, &format!("{first}:{modifier}.{chain}"))
+            match (&one.target, one.name.split_once('.')) {
+                (Some(target), Some((first, chain))) => {
+                    percent_encode(&mut out, &format!("{first}:{target}.{chain}"));
                 }
-                (Some(modifier), None) => percent_encode(&mut out, &format!("{}:{modifier}", one.name)),
-                (None, _) => percent_encode(&mut out, &one.name),
+                _ => percent_encode(&mut out, &one.name),
+            }
+            if let Some(modifier) = &one.modifier {
+                percent_encode(&mut out, &format!(":{modifier}"));
             }
             out.push('=');
             percent_encode(&mut out, &one.value);
@@ -138,7 +149,7 @@ pub enum Type {
     Number,
     /// Values joined by `$`.
     Composite,
-    /// About the result and not the search (`_count`, `_sort`, `_format`, `_include`, ...).
+    /// About the result and not the search (`_count`, `_format`).
     Result,
 }
 
@@ -156,21 +167,10 @@ pub const fn definition(name: &'static str, kind: Type) -> Definition {
     Definition { name, kind }
 }
 
-/// What every search knows besides its own parameters.
-pub const COMMON: &[Definition] = &[
-    definition("_id", Type::Token),
-    definition("_lastUpdated", Type::Date),
-    definition("_count", Type::Result),
-    definition("_sort", Type::Result),
-    definition("_format", Type::Result),
-    definition("_include", Type::Result),
-    definition("_revinclude", Type::Result),
-    definition("_summary", Type::Result),
-    definition("_elements", Type::Result),
-    definition("_total", Type::Result),
-    definition("_pretty", Type::Result),
-    definition("_page", Type::Result),
-];
+/// What every search does besides its own parameters. What is not here (`_sort`, `_include`) is not done, and the
+/// `self` link says so.
+pub const COMMON: &[Definition] =
+    &[definition("_count", Type::Result), definition("_format", Type::Result), definition("_page", Type::Result)];
 
 /// Compares a value with text.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -295,8 +295,6 @@ pub enum Value {
     Plain(SmolStr),
     /// Parts of a composite.
     Parts(Vec<SmolStr>),
-    /// `:missing`
-    Missing(bool),
 }
 
 impl fmt::Debug for Value {
@@ -310,7 +308,6 @@ impl fmt::Debug for Value {
             Self::Identifier(_) => "Identifier",
             Self::Plain(_) => "Plain",
             Self::Parts(_) => "Parts",
-            Self::Missing(_) => "Missing",
         };
         write!(f, "{kind}(…)")
     }
@@ -359,9 +356,9 @@ impl Search {
         for one in &parameters.0 {
             let Some(definition) = find(one) else {
                 if handling == Handling::Strict {
-                    return Err(Refusal::UnknownParameter(printable(&one.name)));
+                    return Err(Refusal::UnknownParameter(one.shown()));
                 }
-                search.ignored.push(printable(&one.name));
+                search.ignored.push(one.shown());
                 continue;
             };
             let values = typed(one, definition)?;
@@ -422,15 +419,8 @@ impl Search {
 
 fn typed(one: &Parameter, definition: &Definition) -> Result<Vec<Value>, Refusal> {
     let unusable = || Refusal::Unusable(definition.name.into());
-    // In a chain the modifier is a type (`patient:Patient.identifier`), and there is only one that fits.
-    let modifier = one.modifier.as_deref().filter(|_| !one.name.contains('.'));
-    if modifier == Some("missing") {
-        return match one.value.as_str() {
-            "true" => Ok(vec![Value::Missing(true)]),
-            "false" => Ok(vec![Value::Missing(false)]),
-            _ => Err(unusable()),
-        };
-    }
+    // The type in a chain (`patient:Patient.identifier`) is left alone: there is only one that fits.
+    let modifier = one.modifier.as_deref();
     let unsupported = || {
         Refusal::UnknownParameter(format_smolstr!("{}:{}", definition.name, printable(modifier.unwrap_or_default())))
     };
@@ -480,14 +470,22 @@ fn token(raw: &str) -> Token {
     }
 }
 
-/// The name before a colon and the modifier after it; a chain after the modifier stays with the name.
-fn split_name(name: &str) -> (SmolStr, Option<SmolStr>) {
-    match name.split_once(':') {
-        None => (name.into(), None),
-        Some((first, rest)) => match rest.split_once('.') {
-            None => (first.into(), Some(rest.into())),
-            Some((modifier, chain)) => (format_smolstr!("{first}.{chain}"), Some(modifier.into())),
-        },
+/// The name with its chain, the type that the chain goes through, the modifier at the end:
+/// `patient:Patient.family:exact` is `patient.family`, `Patient` and `exact`.
+fn split_name(name: &str) -> (SmolStr, Option<SmolStr>, Option<SmolStr>) {
+    let colon = |text: &str| match text.split_once(':') {
+        Some((name, after)) => (SmolStr::from(name), Some(SmolStr::from(after))),
+        None => (text.into(), None),
+    };
+    match name.split_once('.') {
+        None => {
+            let (name, modifier) = colon(name);
+            (name, None, modifier)
+        }
+        Some((first, chain)) => {
+            let ((first, target), (chain, modifier)) = (colon(first), colon(chain));
+            (format_smolstr!("{first}.{chain}"), target, modifier)
+        }
     }
 }
 
@@ -549,11 +547,15 @@ pub fn write_token(system: &str, code: &str) -> String {
 
 /// A form-encoded text. None if a percent sign has no two digits after it, or the bytes are no UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
+    path_decoded(&text.replace('+', " "))
+}
+
+/// A segment of a path, where a plus sign is one.
+pub fn path_decoded(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         out.push(match byte {
-            b'+' => b' ',
             b'%' => {
                 let digit =
                     |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());

@@ -78,6 +78,7 @@ fn key(caller: &Caller) -> SmolStr {
     match caller.kind() {
         CallerKind::Partner(partner) => format!("partner {}", partner.key).into(),
         CallerKind::Source { name } => format!("source {name}").into(),
+        CallerKind::Client(client) => format!("client {}", client.name).into(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Patient Demographics Supplier: finds people by what is known of them (ITI TF-1: 8.1). Whatever the dialect, [`find`]
-//! does it; `v2` and `v3` have the transactions around it.
+//! does it; `v2`, `v3` and `fhir` have the transactions around it. FHIR compares otherwise (the start of a text, ranges
+//! of dates), so it has its own condition and shares the way to the people.
 
+mod fhir;
 mod v2;
 mod v3;
 
@@ -18,6 +20,7 @@ use crate::pipeline::Part;
 use crate::storage::engine::StoreError;
 use crate::storage::identities::{Person, PersonKey, Resolution};
 
+pub use fhir::{MatchFhir, ReadFhir, SearchFhir};
 pub use v2::{Cancel, QueryV2};
 pub use v3::{CANCEL_ACTION, CONTINUE_ACTION, Continue, QUERY_ACTION, QueryV3};
 
@@ -47,11 +50,8 @@ pub async fn find(
     let mut found = match quickly(gateway, query)? {
         Some(found) => found,
         None => {
-            // The semaphore is never closed.
-            let _turn = WHOLE.acquire().await;
-            let (gateway, query) = (gateway.clone(), query.clone());
-            let read = tokio::task::spawn_blocking(move || everywhere(&gateway, &query));
-            read.await.map_err(|_| Refusal::Unavailable)??
+            let query = query.clone();
+            everywhere(gateway, move |person| Fit::of(&query, person)).await?
         }
     };
     let minimum = query.minimum_degree.unwrap_or(0);
@@ -121,13 +121,24 @@ fn is_indexed(person: &Demographics) -> bool {
 }
 
 /// By looking at everybody.
-fn everywhere(gateway: &Gateway, query: &PatientQuery) -> Result<Vec<Fit>, Refusal> {
+async fn everywhere(
+    gateway: &Arc<Gateway>,
+    fits: impl Fn(Person) -> Option<Fit> + Send + 'static,
+) -> Result<Vec<Fit>, Refusal> {
+    // The semaphore is never closed.
+    let _turn = WHOLE.acquire().await;
+    let gateway = gateway.clone();
+    let read = tokio::task::spawn_blocking(move || read_all(&gateway, &fits));
+    read.await.map_err(|_| Refusal::Unavailable)?
+}
+
+fn read_all(gateway: &Gateway, fits: &dyn Fn(Person) -> Option<Fit>) -> Result<Vec<Fit>, Refusal> {
     let (mut found, mut after): (Vec<Fit>, Option<PersonKey>) = (Vec::new(), None);
     loop {
         let people = gateway.identities.people(&gateway.tenant, after, BATCH).map_err(|error| unavailable(&error))?;
         let Some(last) = people.last() else { return Ok(found) };
         after = Some(last.key);
-        found.extend(people.into_iter().filter_map(|person| Fit::of(query, person)));
+        found.extend(people.into_iter().filter_map(fits));
         if found.iter().filter(|one| one.confidence == EXACT).count() > MOST {
             return Err(Refusal::TooMany);
         }

@@ -3,6 +3,7 @@
 //! `query` have the transactions around them.
 
 mod feed;
+mod fhir;
 mod query;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,6 +17,7 @@ use crate::id::{AssigningAuthority, PatientId, Timestamp};
 use crate::storage::identities::{self, IdentityError, MergeRules};
 
 pub use feed::{FEED_ACTIONS, FeedV2, FeedV3, is_management};
+pub use fhir::{FeedFhir, QueryFhir};
 pub use query::{QUERY_ACTION, QueryV2, QueryV3};
 
 /// Which other identifiers the person has. An identifier that was merged into another is not known any more.

@@ -1,7 +1,7 @@
 //! May this caller have this transaction for this purpose?
 
 use super::exchange_purpose::{Rules, is_push, is_push_only};
-use crate::authenticate::{Caller, CallerKind};
+use crate::authenticate::{Caller, CallerKind, FhirClient};
 use crate::directory::{NetworkKind, Partner};
 use crate::id::{ExchangePurpose, TefcaPurpose, Transaction};
 
@@ -100,8 +100,30 @@ impl Policy {
             CallerKind::Source { .. } if is_feed(transaction) => Vec::new(),
             CallerKind::Source { .. } => return Err(PolicyRefusal::TransactionNotAllowed(transaction)),
             CallerKind::Partner(partner) => self.partner_purposes(transaction, partner, &caller)?,
+            CallerKind::Client(client) => self.client_purposes(transaction, client, &caller)?,
         };
         Ok(Permitted { caller, request, purposes })
+    }
+
+    /// A FHIR client is one of our own systems: it asks for the purposes of its entry that we answer for those.
+    fn client_purposes(
+        &self,
+        transaction: Transaction,
+        client: &FhirClient,
+        caller: &Caller,
+    ) -> Result<Vec<ExchangePurpose>, PolicyRefusal> {
+        if !client_may_use(client, transaction) {
+            return Err(PolicyRefusal::TransactionNotAllowed(transaction));
+        }
+        let purposes = stated(caller)?;
+        for purpose in &purposes {
+            self.check_rules(transaction, NetworkKind::Local, purpose)?;
+            if !client.may_ask_for(purpose) {
+                let (partner, purpose) = (client.name.to_string(), purpose.clone());
+                return Err(PolicyRefusal::NotAllowed { partner, purpose });
+            }
+        }
+        Ok(purposes)
     }
 
     fn partner_purposes(
@@ -116,11 +138,7 @@ impl Policy {
         if !may_send(partner, transaction) {
             return Err(PolicyRefusal::TransactionNotAllowed(transaction));
         }
-        let stated = caller.purposes().iter().filter(|purpose| !purpose.code.trim().is_empty());
-        let purposes: Vec<_> = stated.map(ExchangePurpose::from_code).collect();
-        if purposes.is_empty() {
-            return Err(PolicyRefusal::MissingPurpose);
-        }
+        let purposes = stated(caller)?;
         // Each purpose attests something, so each must be allowed: one that is does not carry another.
         purposes.iter().try_for_each(|purpose| self.check(transaction, partner, purpose))?;
         let has = |purpose: TefcaPurpose| purposes.contains(&purpose.into());
@@ -136,21 +154,51 @@ impl Policy {
         partner: &Partner,
         purpose: &ExchangePurpose,
     ) -> Result<(), PolicyRefusal> {
-        if is_push_only(purpose) && !is_push(transaction) {
-            return Err(PolicyRefusal::PushOnly(purpose.clone()));
-        }
-        if !self.rules.answers(partner.kind, purpose) {
-            return Err(match purpose {
-                ExchangePurpose::Other(_) => PolicyRefusal::UnknownPurpose(purpose.clone()),
-                ExchangePurpose::Tefca(_) | ExchangePurpose::Nhin(_) => PolicyRefusal::NotAnswered(purpose.clone()),
-            });
-        }
+        self.check_rules(transaction, partner.kind, purpose)?;
         match &partner.purposes_allowed {
             Some(allowed) if !allowed.contains(purpose) => {
                 Err(PolicyRefusal::NotAllowed { partner: partner.key.to_string(), purpose: purpose.clone() })
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// The rules of every caller from a kind of network.
+    fn check_rules(
+        &self,
+        transaction: Transaction,
+        kind: NetworkKind,
+        purpose: &ExchangePurpose,
+    ) -> Result<(), PolicyRefusal> {
+        if is_push_only(purpose) && !is_push(transaction) {
+            return Err(PolicyRefusal::PushOnly(purpose.clone()));
+        }
+        if !self.rules.answers(kind, purpose) {
+            return Err(match purpose {
+                ExchangePurpose::Other(_) => PolicyRefusal::UnknownPurpose(purpose.clone()),
+                ExchangePurpose::Tefca(_) | ExchangePurpose::Nhin(_) => PolicyRefusal::NotAnswered(purpose.clone()),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The purposes of a caller; none at all is a refusal.
+fn stated(caller: &Caller) -> Result<Vec<ExchangePurpose>, PolicyRefusal> {
+    let stated = caller.purposes().iter().filter(|purpose| !purpose.code.trim().is_empty());
+    let purposes: Vec<_> = stated.map(ExchangePurpose::from_code).collect();
+    if purposes.is_empty() { Err(PolicyRefusal::MissingPurpose) } else { Ok(purposes) }
+}
+
+/// Whether a FHIR client's entry allows a transaction.
+fn client_may_use(client: &FhirClient, transaction: Transaction) -> bool {
+    use Transaction as T;
+    match transaction {
+        T::Iti78 | T::Iti83 | T::Iti119 => client.finds_patients,
+        T::Iti104 => !client.feeds.is_empty(),
+        T::Iti66 | T::Iti67 | T::Iti68 => client.finds_documents,
+        T::Iti65 | T::Iti105 => client.provides_documents,
+        _ => false,
     }
 }
 
@@ -311,6 +359,51 @@ mod tests {
         ] {
             let source = caller(CallerKind::Source { name: "adt".into() }, &[]);
             assert_eq!(told(&Policy::default(), transaction, source).is_empty(), allowed, "{transaction}");
+        }
+    }
+
+    /// A FHIR client's entry says what it may do, transaction by transaction; nothing follows from anything else.
+    #[test]
+    fn a_fhir_client_may_do_what_its_entry_allows_for_its_purposes() {
+        use Transaction as T;
+        let entry = |change: fn(&mut FhirClient)| {
+            let mut client = FhirClient {
+                name: "app".into(),
+                proof: crate::authenticate::ClientProof::Certificate(crate::directory::Fingerprint([7; 32])),
+                user: None,
+                purpose: None,
+                purposes: vec!["TREATMENT".parse().unwrap(), "MARKETING|2.999".parse().unwrap()],
+                finds_patients: false,
+                feeds: Vec::new(),
+                finds_documents: false,
+                provides_documents: false,
+                asks_communities: false,
+            };
+            change(&mut client);
+            CallerKind::Client(Arc::new(client))
+        };
+        type Change = fn(&mut FhirClient);
+        let kinds: [(Change, &[Transaction]); 5] = [
+            (|_| {}, &[]),
+            (|one| one.finds_patients = true, &[T::Iti78, T::Iti83, T::Iti119]),
+            (|one| one.feeds = vec![crate::id::AssigningAuthority::iso(&"2.999.1".parse().unwrap())], &[T::Iti104]),
+            (|one| one.finds_documents = true, &[T::Iti66, T::Iti67, T::Iti68]),
+            (|one| one.provides_documents = true, &[T::Iti65, T::Iti105]),
+        ];
+        for (change, allowed) in kinds {
+            for transaction in Transaction::ALL {
+                let told = told(&Policy::default(), *transaction, caller(entry(change), &[("TREATMENT", NHIN)]));
+                assert_eq!(told == "TREATMENT", allowed.contains(transaction), "{transaction}: {told}");
+            }
+        }
+        let cases: [(Purposes<'_>, &str); 3] = [
+            (&[], "the request states no purpose of use"),
+            (&[("OPERATIONS", NHIN)], "app is not allowed to ask for the purpose OPERATIONS"),
+            (&[("MARKETING", "2.999")], "the purpose of use MARKETING is not known here"),
+        ];
+        for (purposes, expected) in cases {
+            let caller = caller(entry(|one| one.finds_patients = true), purposes);
+            assert_eq!(told(&Policy::default(), T::Iti78, caller), expected, "{purposes:?}");
         }
     }
 }

@@ -13,10 +13,13 @@
 //! | `identity.history` | number | a [`Change`] |
 //! | `identity.apart` | two identifiers | - |
 //! | `identity.partners` | person, community | a [`Correlation`] |
+//! | `identity.names` | - | the key of [`PersonNames`] |
 
 mod changes;
 mod check;
+mod names;
 mod partners;
+mod removal;
 mod rows;
 mod search;
 
@@ -32,6 +35,7 @@ use crate::mpi::Parameters;
 
 pub use changes::{Change, Fed, MergeRules, What};
 pub use check::Problem;
+pub use names::PersonNames;
 pub use partners::Correlation;
 pub use search::{Candidate, Found};
 

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
+use smol_str::SmolStr;
+use x509_parser::extensions::GeneralName;
 use x509_parser::x509::X509Name;
 
 use super::chain::{ChainError, unix_time};
@@ -62,6 +64,29 @@ impl Peer {
     /// The subject of the certificate, for people: `O=Example Clinic, CN=gateway.example.org`.
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// The names that the client's certificate is for, in lower case: DNS names in `subjectAltName`; the common name
+    /// of a certificate without any (RFC 6125, 6.4.4).
+    pub fn names(&self) -> Vec<SmolStr> {
+        let Some(Ok((_, leaf))) = self.certificates.first().map(|leaf| x509_parser::parse_x509_certificate(leaf))
+        else {
+            return Vec::new();
+        };
+        let alternative = match leaf.subject_alternative_name() {
+            Ok(Some(extension)) => extension.value.general_names.as_slice(),
+            Ok(None) | Err(_) => &[],
+        };
+        let hosts = alternative.iter().filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(*name),
+            _ => None,
+        });
+        let names: Vec<SmolStr> = hosts.map(|name| name.to_lowercase().into()).collect();
+        if !alternative.is_empty() {
+            return names;
+        }
+        let common = leaf.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+        common.map(|name| name.to_lowercase().into()).collect()
     }
 
     /// Which reading of the trust store admitted the client ([`Trust::generation`]).

@@ -13,7 +13,8 @@ use causeway::trust::{Tls, Trust};
 use causeway::xml::signature::SigningKey;
 use causeway::xml::{Element, Limits, parse};
 use http_body_util::{BodyExt, Full};
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
+use hyper::http::request::Builder;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -45,21 +46,27 @@ impl Client {
 
     /// Sends a request on a connection of its own.
     pub async fn send(&self, to: SocketAddr, method: Method, path: &str, content_type: &str, body: Bytes) -> Reply {
+        let mut request = Request::builder().method(method).uri(path);
+        if !content_type.is_empty() {
+            request = request.header(CONTENT_TYPE, content_type);
+        }
+        let (status, headers, body) = self.request(to, request, body).await;
+        let header = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned());
+        Reply { status, content_type: header.unwrap_or_default(), body }
+    }
+
+    /// Sends a request with headers of its own on a connection of its own: status, headers and content of the answer.
+    pub async fn request(&self, to: SocketAddr, request: Builder, body: Bytes) -> (u16, HeaderMap, Bytes) {
         let exchange = async {
             let stream = TcpStream::connect(to).await.unwrap();
             let name = "localhost".try_into().unwrap();
             let stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await.unwrap();
             let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
             tokio::spawn(connection);
-            let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
-            if !content_type.is_empty() {
-                request = request.header(CONTENT_TYPE, content_type);
-            }
-            let response = sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap();
-            let header = response.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned());
-            let status = response.status().as_u16();
-            let body = response.into_body().collect().await.unwrap().to_bytes();
-            Reply { status, content_type: header.unwrap_or_default(), body }
+            let request = request.header(HOST, "localhost").body(Full::new(body)).unwrap();
+            let response = sender.send_request(request).await.unwrap();
+            let (head, body) = response.into_parts();
+            (head.status.as_u16(), head.headers, body.collect().await.unwrap().to_bytes())
         };
         tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time")
     }

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::audit::Trail;
 use super::client::{Answer, Attachment, Client};
+use super::fhir::Fhir;
 use super::letter::{Letter, required_treatment, treatment};
 
 /// The sandbox with its patients and documents, running as long as the tests do, and callers of its gateways.
@@ -147,6 +148,8 @@ pub struct Solo {
     pub running: Running,
     /// The partner.
     pub client: Client,
+    /// A system that the gateway's network trusts and that no entry names.
+    pub stranger: Client,
     /// Everything is in here.
     pub folder: TempDir,
 }
@@ -167,8 +170,9 @@ impl Solo {
         let at = |path: &str| folder.path().join(path);
         let validity = Validity::days(Clock::system().now(), 2);
         let root = Authority::root("Test Root", KeyKind::P256, validity).unwrap();
-        for name in ["gateway", "partner"] {
-            let leaf = root.leaf(name, &["localhost"], KeyKind::P256, validity).unwrap();
+        for name in ["gateway", "partner", "stranger"] {
+            let hosts = ["localhost", &format!("{name}.example.org")];
+            let leaf = root.leaf(name, &hosts, KeyKind::P256, validity).unwrap();
             let (certificate, key) = (format!("certificates/{name}.pem"), format!("certificates/{name}.key"));
             leaf.write(&at(&certificate), &at(&key)).unwrap();
         }
@@ -187,9 +191,12 @@ impl Solo {
         let settings = config::load(&at("causeway.toml")).unwrap_or_else(|problems| panic!("{problems:?}"));
         let running = App::open(settings, Clock::system()).unwrap().serve().await.unwrap();
         let certificates = at("certificates");
-        let (certificate, key) = (certificates.join("partner.pem"), certificates.join("partner.key"));
-        let client = Client::open(&at("trust-store"), "local", &certificate, &key);
-        Self { running, client, folder }
+        let client = |name: &str| {
+            let (certificate, key) = (format!("{name}.pem"), format!("{name}.key"));
+            Client::open(&at("trust-store"), "local", &certificates.join(certificate), &certificates.join(key))
+        };
+        let (client, stranger) = (client("partner"), client("stranger"));
+        Self { running, client, stranger, folder }
     }
 
     /// The gateway itself.
@@ -200,6 +207,11 @@ impl Solo {
     /// Its MLLP listener.
     pub fn mllp(&self) -> SocketAddr {
         self.running.mllp[0]
+    }
+
+    /// The partner as a FHIR client. Its certificate is for `partner.example.org`, which an entry has to name.
+    pub fn fhir(&self) -> Fhir<'_> {
+        Fhir::of(&self.client, self.running.https)
     }
 
     /// A request of the partner.

@@ -1,9 +1,6 @@
 //! What we write in FHIR under judges that others wrote: the JSON schema of R4 and the Python package
 //! `fhir.resources`. Where they are missing the test says so.
 
-use std::io::Write;
-use std::process::Stdio;
-
 use causeway::fhir::bundle::{Entry, Grade};
 use causeway::fhir::mhd::{self, Document, Provide};
 use causeway::fhir::pdqm::{Candidate, MatchRequest, MatchResponse};
@@ -18,6 +15,7 @@ use causeway::metadata::{
     Association, AssociationKind, Author, Availability, Cx, DocumentEntry, DocumentKind, Folder, Membership,
     ReferenceId, SourcePatientInfo, Submission, SubmissionSet, Xcn, Xon, Xtn,
 };
+use ihe_tests::harness::fhir::judge;
 use serde_json::Value;
 
 fn domains() -> Domains {
@@ -184,25 +182,5 @@ fn what_we_write_is_valid_fhir() {
         xml::read(text.as_bytes(), &causeway::xml::Limits::default()).unwrap()
     });
     let all: Vec<Value> = resources.iter().cloned().chain(through_xml).collect();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/fhir_validate.py");
-    let Some(mut python) = ihe_tests::python() else { return };
-    python.arg(script);
-    if let Some(shared) = ihe_tests::shared() {
-        python.arg(shared.join("corpus/schema/fhir/fhir-r4.schema.json"));
-    }
-    let mut judge =
-        python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("Python starts");
-    let lines: String = all.iter().map(|resource| format!("{resource}\n")).collect();
-    // A judge that is missing ends without reading.
-    let _ = judge.stdin.take().expect("a pipe").write_all(lines.as_bytes());
-    let output = judge.wait_with_output().expect("Python ends");
-    if output.status.code() == Some(3) {
-        return ihe_tests::missing(String::from_utf8_lossy(&output.stderr).trim());
-    }
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let verdicts = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(verdicts.lines().count(), all.len(), "{verdicts}");
-    for (verdict, resource) in verdicts.lines().zip(&all) {
-        assert_eq!(verdict, "ok", "{resource:#}");
-    }
+    judge(&all);
 }

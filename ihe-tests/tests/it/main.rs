@@ -27,6 +27,10 @@ mod hostile;
 #[cfg(test)]
 mod initiating_gateway;
 #[cfg(test)]
+mod iti_104;
+#[cfg(test)]
+mod iti_119;
+#[cfg(test)]
 mod iti_20;
 #[cfg(test)]
 mod iti_38;
@@ -41,7 +45,11 @@ mod iti_51;
 #[cfg(test)]
 mod iti_55;
 #[cfg(test)]
+mod iti_78;
+#[cfg(test)]
 mod iti_8;
+#[cfg(test)]
+mod iti_83;
 #[cfg(test)]
 mod mtom_clients;
 #[cfg(test)]

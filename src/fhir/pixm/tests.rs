@@ -13,7 +13,7 @@ fn domains() -> Domains {
 }
 
 fn asked(query: &str) -> Result<Wanted, Refusal> {
-    Request::from_query(query, Handling::Lenient)?.resolve(&domains())
+    Request::from_query(query, None, Handling::Lenient)?.resolve(&domains())
 }
 
 /// PIXm 2:3.83.4.2.3, cases 3 to 5, and what is malformed.
@@ -45,12 +45,12 @@ fn each_case_of_the_query_has_its_refusal() {
 #[test]
 fn queries_by_get_and_by_post_are_the_same() {
     let query = "sourceIdentifier=urn:oid:2.999.20%7CW-7&targetSystem=urn:oid:2.999.10&_format=json";
-    let by_get = Request::from_query(query, Handling::Strict).unwrap();
+    let by_get = Request::from_query(query, None, Handling::Strict).unwrap();
     let by_post = Request::from_parameters(&json!({"resourceType": "Parameters", "parameter": [
         {"name": "sourceIdentifier", "valueString": "urn:oid:2.999.20|W-7"},
         {"name": "targetSystem", "valueUri": "urn:oid:2.999.10"}]}));
     assert_eq!(by_post.as_ref(), Ok(&by_get));
-    assert_eq!(Request::from_query(&by_get.to_query(), Handling::Strict), Ok(by_get.clone()));
+    assert_eq!(Request::from_query(&by_get.to_query(), None, Handling::Strict), Ok(by_get.clone()));
     let wanted = by_get.resolve(&domains()).unwrap();
     assert_eq!(wanted.source.to_cx(), "W-7^^^&2.999.20&ISO");
     assert_eq!(wanted.targets, [AssigningAuthority::new("2.999.10", "ISO").unwrap()]);
@@ -166,7 +166,9 @@ fn the_request_lines_of_the_guide_are_read() {
         let (method, url) = line.split('\t').nth(2).unwrap().split_once(' ').unwrap();
         let query = url.split_once('?').unwrap().1;
         match method {
-            "GET" if !query.contains('{') => assert!(Request::from_query(query, Handling::Strict).is_ok(), "{line}"),
+            "GET" if !query.contains('{') => {
+                assert!(Request::from_query(query, None, Handling::Strict).is_ok(), "{line}")
+            }
             "PUT" | "DELETE" => assert!(fed(query).is_ok(), "{line}"),
             _ => continue,
         }

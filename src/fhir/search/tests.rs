@@ -61,11 +61,18 @@ fn modifiers_change_the_comparison() {
     ] {
         assert!(one(query) == Value::Text(Text { text: "x".into(), comparison }), "{query}");
     }
-    assert!(one("birthdate:missing=true") == Value::Missing(true));
     assert!(one("patient:Patient=7") == Value::Reference("Patient/7".into()));
     assert!(one("pair=a$b%5C$c") == Value::Parts(vec!["a".into(), "b$c".into()]));
     // A modifier that is not known turns the meaning around at worst (`:not`), so it is never left out.
-    for query in ["family:not=x", "identifier:of-type=x", "birthdate:exact=2026", "birthdate:missing=perhaps"] {
+    for query in [
+        "family:not=x",
+        "identifier:of-type=x",
+        "birthdate:exact=2026",
+        "birthdate:missing=true",
+        "family:missing=false",
+        "patient.identifier:not=s|1",
+        "patient:Patient.identifier:not=s|1",
+    ] {
         assert!(search(query).is_err(), "{query}");
     }
 }
@@ -114,10 +121,27 @@ fn unknown_parameters_are_left_out_or_refused_as_the_caller_prefers() {
 #[test]
 fn white_space_is_no_part_of_a_name() {
     for query in
-        ["patient.identifier%09:exact=a", "patient.%20identifier:exact=a", "patient%20:%20exact%20.%09identifier=a"]
+        ["patient.identifier%09:exact=a", "patient.%20identifier:exact=a", "patient%20.%09identifier%20:exact=a"]
     {
         let parameters = Parameters::read(query, None).unwrap();
-        assert_eq!(parameters.to_query(|_| true), "patient:exact.identifier=a", "{query:?}");
+        assert_eq!(parameters.to_query(|_| true), "patient.identifier:exact=a", "{query:?}");
+    }
+}
+
+#[test]
+fn a_type_in_a_chain_and_a_modifier_behind_it_stay_where_they_are() {
+    for (query, name, target, modifier) in [
+        ("patient:Patient.identifier=a", "patient.identifier", Some("Patient"), None),
+        ("patient.identifier:exact=a", "patient.identifier", None, Some("exact")),
+        ("patient:Patient.family:exact=a", "patient.family", Some("Patient"), Some("exact")),
+        ("family:exact=a", "family", None, Some("exact")),
+        ("family=a", "family", None, None),
+    ] {
+        let parameters = Parameters::read(query, None).unwrap();
+        let one = &parameters.0[0];
+        let told = (one.name.as_str(), one.target.as_deref(), one.modifier.as_deref());
+        assert_eq!(told, (name, target, modifier), "{query}");
+        assert_eq!(parameters.to_query(|_| true), query);
     }
 }
 

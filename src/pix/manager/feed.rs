@@ -97,7 +97,7 @@ impl<const MANAGEMENT: bool> Transaction for FeedV2<MANAGEMENT> {
 fn source_of<'g>(gateway: &'g Gateway, caller: &Caller) -> Option<&'g FeedSource> {
     match caller.kind() {
         CallerKind::Source { name } => gateway.sources.iter().find(|source| source.name == *name),
-        CallerKind::Partner(_) => None,
+        CallerKind::Partner(_) | CallerKind::Client(_) => None,
     }
 }
 

@@ -46,6 +46,8 @@ pub enum What {
     Joined,
     /// The gateway found them to be one person.
     Matched,
+    /// The source took its record back; both identifiers are the one that went.
+    Removed,
 }
 
 /// What became of a record that a source sent.
@@ -185,7 +187,7 @@ impl Identities {
     }
 
     /// Runs a change in the store. A refusal is decided before anything is written.
-    async fn change<R, F>(&self, tenant: &Tenant, work: F) -> Result<R, IdentityError>
+    pub(super) async fn change<R, F>(&self, tenant: &Tenant, work: F) -> Result<R, IdentityError>
     where
         R: Send + 'static,
         F: Fn(&Write<'_>, &Codec) -> Result<Result<R, Refusal>, StoreError> + Send + 'static,
@@ -530,7 +532,7 @@ fn replace(person: &mut Person, old: &PatientId, by: &PatientId) {
 
 /// The records that stay and those that go when the holder of an identifier leaves: the identifier itself with all
 /// that it replaced. A record with other identifiers too is divided, and both halves keep the demographics.
-fn split(person: &Person, leaving: &PatientId) -> (Vec<Record>, Vec<Record>) {
+pub(super) fn split(person: &Person, leaving: &PatientId) -> (Vec<Record>, Vec<Record>) {
     let current = person.current(leaving);
     let goes = |held: &Held| person.current(&held.id) == current;
     let part = |keep: &dyn Fn(&Held) -> bool| -> Vec<Record> {
@@ -543,7 +545,7 @@ fn split(person: &Person, leaving: &PatientId) -> (Vec<Record>, Vec<Record>) {
     (part(&|held| !goes(held)), part(&goes))
 }
 
-fn log(write: &Write<'_>, codec: &Codec, change: &Change) -> Result<(), StoreError> {
+pub(super) fn log(write: &Write<'_>, codec: &Codec, change: &Change) -> Result<(), StoreError> {
     let number = next_number(write, codec, b"history")?;
     let value = codec.encode(Purpose::Identity, change)?;
     write.open_table(rows::HISTORY)?.insert(&codec.key(&[&number.to_be_bytes()]), &value)?;

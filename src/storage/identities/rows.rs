@@ -180,6 +180,12 @@ impl<'w> Tables<'w> {
         Ok(())
     }
 
+    /// Removes an identifier that nobody has any more.
+    pub(super) fn forget(&mut self, id: &PatientId) -> Result<(), StoreError> {
+        self.ids.remove(&self.codec.id_key(id))?;
+        Ok(())
+    }
+
     /// Removes a person whose records went to others. Their identifiers point there already.
     pub(super) fn vanish(&mut self, person: &Person) -> Result<(), StoreError> {
         self.people.remove(&self.codec.person_key(person.key))?;

@@ -78,4 +78,11 @@ impl Identities {
         candidates.truncate(limit);
         Ok(Found { candidates, compared, blocks_skipped })
     }
+
+    /// How well a person is the one that demographics describe: the record that matches best, and why.
+    pub fn weigh(&self, asked: &Profile, person: &Person) -> Option<(usize, Explanation)> {
+        let records = person.records.iter().map(|record| Profile::of(&record.demographics));
+        let compared = records.map(|profile| compare(asked, &profile, &self.parameters)).enumerate();
+        compared.max_by(|(_, a), (_, b)| a.bits.total_cmp(&b.bits))
+    }
 }
