@@ -3,6 +3,7 @@
 
 mod documents;
 mod fetch;
+mod show;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::xcpd::initiating_gateway::Sought;
 
 pub use documents::{Imported, ImportedDocument, Listed};
 pub use fetch::{Account, DocumentAccount, MatchAccount};
+pub use show::{Clinical, Shown};
 
 /// Something to be done.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -77,6 +79,22 @@ pub enum Operation {
         user: String,
         /// Whose documents.
         patient: String,
+    },
+    /// Show what is known of one document of our repository.
+    ShowDocument {
+        /// Who looks.
+        user: String,
+        /// Its unique id.
+        document: String,
+    },
+    /// Write one document of our repository to a file for people.
+    ViewDocument {
+        /// Who looks.
+        user: String,
+        /// Its unique id.
+        document: String,
+        /// The file, or the folder for it.
+        out: PathBuf,
     },
     /// The latest exchanges.
     Traces {
@@ -144,6 +162,10 @@ pub enum Outcome {
     Imported(Imported),
     /// Of a list.
     Documents(Vec<Listed>),
+    /// Of a look at one document.
+    Document(Shown),
+    /// The file that was written.
+    File(PathBuf),
     /// Of a look at past exchanges.
     Traces(Vec<Trace>),
     /// It was not done, for this reason.
@@ -175,6 +197,12 @@ pub async fn run(gateway: &Arc<Gateway>, operation: Operation) -> Outcome {
         }
         Operation::ListDocuments { user, patient } => {
             documents::list(gateway, &user, &patient).await.map(Outcome::Documents)
+        }
+        Operation::ShowDocument { user, document } => {
+            show::show(gateway, &user, &document).await.map(Outcome::Document)
+        }
+        Operation::ViewDocument { user, document, out } => {
+            show::view(gateway, &user, &document, &out).await.map(Outcome::File)
         }
         Operation::Traces { limit } => gateway.traces.latest(limit).map(Outcome::Traces).map_err(OperationError::new),
         Operation::Trace { id } => match gateway.traces.get(id) {

@@ -2,7 +2,7 @@
 
 use crate::atna::verify::Report;
 use crate::id::Transaction;
-use crate::operations::{Account, Imported, Listed, Outcome};
+use crate::operations::{Account, Imported, Listed, Outcome, Shown};
 use crate::storage::traces::{Step, Trace};
 
 /// The account of an exchange: each partner's part, then what came of it.
@@ -94,6 +94,22 @@ pub fn listed(documents: &[Listed]) -> String {
     text
 }
 
+/// What is known of one document.
+pub fn shown(shown: &Shown) -> String {
+    let mut text = String::new();
+    for (name, value) in &shown.attributes {
+        line(&mut text, &format!("{name:<27} {value}"));
+    }
+    if let Some(clinical) = &shown.clinical {
+        let kind = clinical.kind.as_deref().unwrap_or("of a kind that its templates do not name");
+        line(&mut text, &format!("\nA clinical document: {kind}; {}.", clinical.patient));
+        for missing in &clinical.missing {
+            line(&mut text, &format!("  its header lacks {missing}"));
+        }
+    }
+    text
+}
+
 /// The result of a proof of the audit trail.
 pub fn audit(report: &Report) -> String {
     match &report.problem {
@@ -110,6 +126,8 @@ pub fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Account(one) => account(one),
         Outcome::Imported(one) => imported(one),
+        Outcome::Document(one) => shown(one),
+        Outcome::File(path) => format!("{}\n", path.display()),
         Outcome::Documents(list) => listed(list),
         Outcome::Traces(list) if list.is_empty() => "no such exchange\n".into(),
         Outcome::Traces(list) => list.iter().map(trace).collect(),

@@ -150,6 +150,39 @@ pub enum Documents {
         #[arg(long)]
         json: bool,
     },
+    /// Show the metadata of one document, and what a clinical document says of itself.
+    Show {
+        /// Which gateway.
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// Who looks, for the audit record.
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// The document, by its unique id.
+        #[arg(value_name = "ID")]
+        document: String,
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write one document to a file: a clinical document as a page without scripts or links, others as they are.
+    View {
+        /// Which gateway.
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// Who looks, for the audit record.
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// The document, by its unique id.
+        #[arg(value_name = "ID")]
+        document: String,
+        /// A folder, or a file that does not exist yet.
+        #[arg(long, default_value = ".", value_name = "PATH")]
+        out: PathBuf,
+        /// Print the file's name as JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `trace`.

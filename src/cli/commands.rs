@@ -51,6 +51,13 @@ pub fn dispatch(command: Command) -> Result<ExitCode, CliError> {
         Command::Documents(Documents::List { config, user, patient, json }) => {
             operate(&config, json, Operation::ListDocuments { user, patient })
         }
+        Command::Documents(Documents::Show { config, user, document, json }) => {
+            operate(&config, json, Operation::ShowDocument { user, document })
+        }
+        Command::Documents(Documents::View { config, user, document, out, json }) => {
+            let out = absolute(&out)?;
+            operate(&config, json, Operation::ViewDocument { user, document, out })
+        }
         Command::Trace(Trace::List { config, limit, json }) => operate(&config, json, Operation::Traces { limit }),
         Command::Trace(Trace::Show { config, trace, json }) => operate(&config, json, Operation::Trace { id: trace }),
         Command::Audit(AuditCommand::Verify { config, json }) => audit(&config, json),

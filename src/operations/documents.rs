@@ -19,6 +19,7 @@ use crate::metadata::{
 use crate::storage::files::Stored;
 use crate::storage::identities::{Person, Resolution};
 use crate::xds::repository::{keep, submission_objects};
+use crate::xds::stored_query;
 
 /// How much of a file is looked at for its kind and its header.
 const HEAD: usize = 1 << 20;
@@ -81,12 +82,12 @@ pub async fn import(
     for path in files(paths)? {
         match take(gateway, &id, &person, &path).await {
             Ok((submission, document)) => {
-                record(gateway, user, submission_objects(&submission), Outcome::Success, None).await?;
+                record(gateway, Iti::Iti41, user, submission_objects(&submission), Outcome::Success, None).await?;
                 imported.documents.push(document);
             }
             Err(reason) => {
                 let objects = vec![Object::patient(&id)];
-                record(gateway, user, objects, Outcome::SeriousFailure, Some(reason.clone())).await?;
+                record(gateway, Iti::Iti41, user, objects, Outcome::SeriousFailure, Some(reason.clone())).await?;
                 imported.refused.push((path, reason));
             }
         }
@@ -252,7 +253,10 @@ pub async fn list(gateway: &Arc<Gateway>, user: &str, patient: &str) -> Result<V
         ..FindDocuments::default()
     });
     let found = gateway.documents.search(&gateway.tenant, &query, 10_000).map_err(OperationError::new)?;
-    record(gateway, user, vec![Object::patient(&id)], Outcome::Success, None).await?;
+    let stored_query = stored_query::Request::new(query);
+    let asked = Object::query(Iti::Iti18, Some(stored_query.query.id()), stored_query.encode().into_bytes());
+    let objects = vec![Object::patient(&id), asked];
+    record(gateway, Iti::Iti18, user, objects, Outcome::Success, None).await?;
     let listed = found.iter().filter_map(|object| match object {
         Found::Document(entry) => Some(Listed {
             unique_id: entry.unique_id.to_string(),
@@ -267,9 +271,10 @@ pub async fn list(gateway: &Arc<Gateway>, user: &str, patient: &str) -> Result<V
     Ok(listed.collect())
 }
 
-/// Records what a named user did at the command line.
-async fn record(
+/// Records what a named user did at the command line, as the transaction that a system would have used for it.
+pub(super) async fn record(
     gateway: &Gateway,
+    transaction: Iti,
     user: &str,
     objects: Vec<Object>,
     outcome: Outcome,
@@ -286,7 +291,7 @@ async fn record(
         message_id: None,
         tenant: gateway.tenant.clone(),
     };
-    let mut event = Event::of(Iti::Iti41, exchange);
+    let mut event = Event::of(transaction, exchange);
     event.outcome = outcome;
     event.reason = reason;
     event.objects = objects;

@@ -415,7 +415,8 @@ async fn write(
     Ok(path)
 }
 
-fn ending(mime_type: &str) -> &'static str {
+/// The usual ending of files of a media type.
+pub(super) fn ending(mime_type: &str) -> &'static str {
     match mime_type.split(';').next().unwrap_or_default().trim() {
         "text/xml" | "application/xml" | "application/hl7-cda+xml" => "xml",
         "application/pdf" => "pdf",

@@ -1,6 +1,8 @@
 //! The first thing that anybody tries: the sandbox, as the program runs it.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -44,6 +46,8 @@ fn the_sandbox_brings_documents_home_and_leaves_gateways_that_can_be_served() {
         assert!(!second.status.success(), "{site}: {}", printed(&second));
     }
 
+    documents_can_be_looked_at(&folder, parent.path());
+
     // Again into its own folder, never into another.
     let other = parent.path().join("other");
     std::fs::create_dir(&other).unwrap();
@@ -53,4 +57,44 @@ fn the_sandbox_brings_documents_home_and_leaves_gateways_that_can_be_served() {
     assert!(printed(&refused).contains("not empty"), "{}", printed(&refused));
     assert_eq!(std::fs::read_to_string(other.join("thesis.txt")).unwrap(), "work of years");
     assert_eq!(std::fs::read_dir(&other).unwrap().count(), 1);
+}
+
+/// The valley's documents by the commands: a clinical document becomes a page, a letter stays what it is, and each look
+/// is recorded with the name of who looked.
+fn documents_can_be_looked_at(folder: &Path, outside: &Path) {
+    let config = folder.join("valley/causeway.toml");
+    let documents = |arguments: &[&str]| {
+        let given =
+            [&["documents"], arguments, &["--config", config.to_str().unwrap(), "--user", "Ida Clerk"]].concat();
+        let output = run(&given);
+        (output.status.success(), printed(&output))
+    };
+    let (_, listed) = documents(&["list", "--patient", "V2001^^^&2.999.1.2.1&ISO", "--json"]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let of_type = |media_type: &str| {
+        let found = listed["value"].as_array().unwrap().iter().find(|one| one["mime_type"] == media_type);
+        found.unwrap_or_else(|| panic!("{listed}"))["unique_id"].as_str().unwrap().to_owned()
+    };
+    let (clinical, letter) = (of_type("text/xml"), of_type("application/pdf"));
+
+    let (_, shown) = documents(&["show", &clinical]);
+    for expected in ["typeCode", "V2001^^^&2.999.1.2.1&ISO", "about the patient of the metadata", "hash"] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    assert!(!shown.contains("its header lacks"), "{shown}");
+
+    let page = outside.join("page.html");
+    let (written, told) = documents(&["view", &clinical, "--out", page.to_str().unwrap()]);
+    assert!(written, "{told}");
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>") && !html.contains("<script"), "{html}");
+    assert_eq!(std::fs::metadata(&page).unwrap().permissions().mode() & 0o777, 0o600);
+    // Never over something else.
+    let (again, told) = documents(&["view", &clinical, "--out", page.to_str().unwrap()]);
+    assert!(!again && told.contains("exists"), "{told}");
+    let (_, told) = documents(&["view", &letter, "--out", outside.to_str().unwrap()]);
+    assert!(std::fs::read(told.trim()).unwrap().starts_with(b"%PDF"), "{told}");
+
+    let (known, told) = documents(&["show", "2.999.404"]);
+    assert!(!known && told.contains("no such document"), "{told}");
 }
