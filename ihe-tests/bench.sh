@@ -12,107 +12,7 @@ seconds=${1:-10}
 patients=${PATIENTS:-100000}
 connections=${CONNECTIONS:-32}
 giant=${GIANT:-$((1 << 30))}
-root=$(cd "$(dirname "$0")/.." && pwd)
-folder=$(mktemp -d)
-target=${CARGO_TARGET_DIR:-$root/target}
-load="$target/release/load"
-gateway="$target/release/causeway"
-results="$folder/results.jsonl"
-https=https://127.0.0.1:18443
-started=()
-
-finish() {
-    for process in "${started[@]}"; do kill "$process" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-    if [[ -z ${KEEP:-} ]]; then rm -rf "$folder"; else echo "kept: $folder" >&2; fi
-}
-trap finish EXIT
-
-say() { echo "== $*" >&2; }
-measure() { "$load" --folder "$folder" --json "$results" "$@" >&2; }
-listening() { for _ in $(seq 100); do (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return; sleep 0.1; done; return 1; }
-resident() { awk '/^VmRSS/ {print $2}' "/proc/$1/status"; }
-
-say "building"
-(cd "$root" && cargo build --release -p causeway -p ihe-tests --bin causeway --bin load) >&2
-cd "$folder"
-
-say "certificates, configuration"
-"$load" --folder "$folder" certificates
-mkdir partners
-cat >partners/asker.toml <<END
-name = "Asking community"
-network = "bench"
-kind = "other"
-home_community_id = "urn:oid:2.999.40"
-responds = false
-purposes_answered = ["TREATMENT"]
-END
-"$load" partners --listen 127.0.0.1:18446 --directory partners
-cat >causeway.toml <<END
-partners = "partners"
-[community]
-name = "Benchmark"
-home_community_id = "urn:oid:2.999.30"
-repository_id = "2.999.30.9"
-[listen]
-https = "127.0.0.1:18443"
-public_url = "$https"
-[[listen.mllp]]
-address = "127.0.0.1:18575"
-tls = false
-[[listen.mllp]]
-address = "127.0.0.1:18576"
-[tls]
-certificate = "gateway.pem"
-key = "gateway.key"
-[signing]
-certificate = "gateway.pem"
-key = "gateway.key"
-[trust]
-folder = "trust-store"
-[trust.networks.bench]
-revocation = "when-published"
-[store]
-folder = "data"
-[[domains]]
-name = "Benchmark patients"
-namespace = "BENCH"
-oid = "2.999.30.1"
-[[sources]]
-name = "admissions"
-application = "ADT"
-facility = "LOAD"
-domains = ["BENCH"]
-addresses = ["127.0.0.1"]
-[[sources]]
-name = "admissions over TLS"
-application = "ADT"
-facility = "LOAD"
-domains = ["BENCH"]
-certificate = "$(openssl x509 -in admissions.pem -outform der | sha256sum | cut -d' ' -f1)"
-[policy.answers]
-other = ["TREATMENT"]
-[limits]
-message_mib = 4096
-[initiator]
-purpose = "TREATMENT"
-[log]
-level = "warn"
-END
-
-say "gateway"
-"$gateway" serve --config causeway.toml >gateway.log 2>&1 &
-process=$!
-started+=("$process")
-listening 18443 || { cat gateway.log >&2; exit 1; }
-sleep 2
-idle=$(resident "$process")
-
-say "$patients patients"
-measure feed --name feed --address 127.0.0.1:18575 --count "$patients" --process "$process"
-sleep 3
-loaded=$(resident "$process")
+source "$(dirname "$0")/bench-common.sh"
 
 say "ITI-55"
 url=$https/RespondingGatewayXCPD
@@ -125,40 +25,7 @@ answers=$(awk -F'"answers":' '/"name":"iti55"/ {print int($2)}' results.jsonl)
 size=$((answer / answers))
 
 say "what to compare with: nginx and an echo, $size bytes"
-mkdir static
-head -c "$size" /dev/zero | tr '\0' x >static/answer
-cat >nginx.conf <<END
-# The folder is open to whoever runs this, and to nobody else.
-user $(id -un) $(id -gn);
-worker_processes 2;
-pid $folder/nginx.pid;
-error_log $folder/nginx.log;
-events { worker_connections 1024; }
-http {
-    access_log off;
-    keepalive_requests 100000000;
-    client_body_temp_path $folder/nginx-body;
-    proxy_temp_path $folder/nginx-proxy;
-    fastcgi_temp_path $folder/nginx-fastcgi;
-    uwsgi_temp_path $folder/nginx-uwsgi;
-    scgi_temp_path $folder/nginx-scgi;
-    open_file_cache max=10;
-    server {
-        listen 127.0.0.1:18444 ssl;
-        ssl_certificate $folder/static.pem;
-        ssl_certificate_key $folder/static.key;
-        ssl_client_certificate $folder/trust-store/bench/root.pem;
-        ssl_verify_client on;
-        root $folder/static;
-    }
-}
-END
-nginx -c "$folder/nginx.conf" -g 'daemon off;' &
-started+=($!)
-listening 18444
-workers=$(pgrep -P "${started[-1]}" | paste -sd,)
-measure https --name nginx --url https://127.0.0.1:18444/answer --seconds "$seconds" --connections "$connections" \
-    --process "$workers"
+nginx_static "$size"
 "$load" --folder "$folder" echo --listen 127.0.0.1:18445 --size "$size" &
 started+=($!)
 listening 18445
@@ -211,17 +78,6 @@ done
 matched=$(grep -o '"patient_id"' fan-out.json | wc -l)
 
 say "results"
-figure() { sed -n "s/.*\"name\":\"$1\".*/&/p" results.jsonl | tail -1 | grep -o "\"$2\":[0-9.]*" | cut -d: -f2; }
-row() { # title, result
-    local rate cpu before most
-    rate=$(figure "$2" rate)
-    before=$(figure "$2" resident_before_kb)
-    most=$(figure "$2" resident_most_kb)
-    printf '| %s | %.0f | %.1f %% | %.2f | %.2f | %.0f | %.0f → %.0f |\n' "$1" "$rate" \
-        "$(awk "BEGIN {print 100 * $rate / $(figure nginx rate)}")" \
-        "$(awk "BEGIN {print $(figure "$2" p50_us) / 1000}")" "$(awk "BEGIN {print $(figure "$2" p99_us) / 1000}")" \
-        "$(figure "$2" cpu_us)" "$(awk "BEGIN {print $before / 1024}")" "$(awk "BEGIN {print $most / 1024}")"
-}
 echo "| what | answers/s | of nginx | p50 ms | p99 ms | CPU µs/answer | resident MB, before → most |"
 echo "|---|---|---|---|---|---|---|"
 row "nginx, static, $size bytes" nginx

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use hyper::Uri;
 use ihe_tests::load::measure::{Report, Usage, Watch};
-use ihe_tests::load::messages::{Kind, Maker, prepare};
+use ihe_tests::load::messages::{self, Documents, Kind, Maker};
 use ihe_tests::load::{Failure, certificates, crypto, durable, https, mllp, partners, prepared, servers};
 
 #[derive(Parser)]
@@ -31,7 +31,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write an authority and certificates for `gateway`, `asker`, `partners`, `admissions` and `static`.
+    /// Write an authority and certificates for `gateway`, `asker`, `partners`, `admissions`,
+    /// `static` and `source`.
     Certificates,
     /// Sign discovery queries (ITI-55).
     PrepareIti55(Prepare),
@@ -46,6 +47,10 @@ enum Command {
         #[arg(long)]
         documents: PathBuf,
     },
+    /// Sign submissions of small documents (ITI-41).
+    PrepareIti41(Submit),
+    /// Sign registrations of documents that are kept elsewhere (ITI-42).
+    PrepareIti42(Submit),
     /// Requests over mutual TLS on connections that are kept.
     Https(Https),
     /// Registrations of new patients over MLLP for some time.
@@ -128,6 +133,22 @@ struct Prepare {
 }
 
 #[derive(clap::Args)]
+struct Submit {
+    /// For which patients, and how many submissions.
+    #[command(flatten)]
+    prepare: Prepare,
+    /// Documents in a submission.
+    #[arg(long, default_value_t = 1)]
+    each: usize,
+    /// Bytes of a document.
+    #[arg(long, default_value_t = 4096)]
+    size: usize,
+    /// Write the unique ids of the documents into this file, each on a line.
+    #[arg(long)]
+    ids: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
 struct Https {
     /// Whom to ask.
     #[arg(long)]
@@ -147,6 +168,9 @@ struct Https {
     /// A text that right answers contain.
     #[arg(long)]
     expect: Option<String>,
+    /// Whose certificate is shown.
+    #[arg(long, default_value = "asker")]
+    identity: String,
 }
 
 #[derive(clap::Args)]
@@ -180,13 +204,19 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let folder = &arguments.folder;
     match &arguments.command {
         Command::Certificates => {
-            certificates::write(folder, &["gateway", "asker", "partners", "admissions", "static"])?;
+            certificates::write(folder, &["gateway", "asker", "partners", "admissions", "static", "source"])?;
         }
         Command::PrepareIti55(wanted) => prepared_file(&arguments, wanted, Kind::Discovery)?,
         Command::PrepareIti38(wanted) => prepared_file(&arguments, wanted, Kind::Query)?,
         Command::PrepareIti39 { prepare, documents } => {
             let ids: Vec<String> = std::fs::read_to_string(documents)?.lines().map(str::to_owned).collect();
             prepared_file(&arguments, prepare, Kind::Retrieve(&ids))?;
+        }
+        Command::PrepareIti41(wanted) => {
+            submissions(&arguments, wanted, Kind::Provide(&Documents { each: wanted.each, size: wanted.size }))?;
+        }
+        Command::PrepareIti42(wanted) => {
+            submissions(&arguments, wanted, Kind::Register(&Documents { each: wanted.each, size: wanted.size }))?;
         }
         Command::Https(wanted) => {
             let messages = wanted.messages.as_deref().map(prepared::read).transpose()?.unwrap_or_default();
@@ -198,7 +228,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
                 repeat: wanted.repeat,
                 expect: wanted.expect.clone(),
             };
-            let tls = certificates::tls(folder, "asker")?;
+            let tls = certificates::tls(folder, &wanted.identity)?;
             let watch = Watch::start(&arguments.process);
             let (seen, took) = https::run(plan, &tls).await?;
             report(&arguments, "https", took, seen, watch.stop())?;
@@ -255,8 +285,27 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn prepared_file(arguments: &Arguments, wanted: &Prepare, kind: Kind<'_>) -> Result<(), Failure> {
-    let maker = Maker::new(certificates::signing_key(&arguments.folder, "asker")?, &wanted.url)?;
-    prepared::write(&wanted.output, &prepare(&maker, kind, wanted.first, wanted.count, wanted.different)?)
+    let maker = Maker::new(certificates::signing_key(&arguments.folder, "asker")?, &wanted.url, kind)?;
+    prepared::write(&wanted.output, &messages::prepare(&maker, kind, wanted.first, wanted.count, wanted.different)?)
+}
+
+fn submissions(arguments: &Arguments, wanted: &Submit, kind: Kind<'_>) -> Result<(), Failure> {
+    let prepare = &wanted.prepare;
+    let maker = Maker::new(certificates::signing_key(&arguments.folder, "source")?, &prepare.url, kind)?;
+    let messages = messages::prepare(&maker, kind, prepare.first, prepare.count, prepare.different)?;
+    if let Some(path) = &wanted.ids {
+        let ids = messages.iter().flat_map(|message| unique_ids(&message.body));
+        std::fs::write(path, ids.map(|id| id + "\n").collect::<String>())?;
+    }
+    prepared::write(&prepare.output, &messages)
+}
+
+/// The unique ids of the documents of a submission.
+fn unique_ids(body: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(body);
+    let identifiers = text.split("<rim:ExternalIdentifier ").filter(|one| one.contains("XDSDocumentEntry.uniqueId"));
+    let value = |one: &str| Some(one.split("value=\"").nth(1)?.split('"').next()?.to_owned());
+    identifiers.filter_map(value).collect()
 }
 
 fn report(

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use causeway::hl7v3::datatype::Ii;
 use causeway::hl7v3::wrapper::{Device, Wrapper};
 use causeway::id::{
-    AssigningAuthority, Clock, Code, DocumentUniqueId, HomeCommunityId, PatientId, RepositoryId, Timestamp,
+    AssigningAuthority, Clock, Code, DocumentUniqueId, HomeCommunityId, PatientId, RepositoryId, Timestamp, TraceId,
 };
 use causeway::metadata::coding::Availability;
 use causeway::metadata::query::{FindDocuments, Query};
 use causeway::saml::issue::{AUTHENTICATED_BY_X509, AssertionRequest, Confirmation, Name, Token, X509_SUBJECT_NAME};
 use causeway::saml::xspa::{Attributes, NHIN_PURPOSE, Quirks, SNOMED};
-use causeway::soap::{addressing::Addressing, envelope, mtom};
+use causeway::soap::{addressing::Addressing, envelope};
 use causeway::xcpd::discovery;
 use causeway::xds::retrieve::DocumentId;
 use causeway::xml::signature::SigningKey;
@@ -20,11 +20,15 @@ use causeway::{xca, xds};
 
 use super::prepared::Prepared;
 use super::{Failure, people};
+use crate::harness::client::{Attachment, packed};
+use crate::harness::samples::{self, Document};
 
 /// The gateway under test.
 pub const GATEWAY_HOME: &str = "urn:oid:2.999.30";
 /// Its repository.
 pub const REPOSITORY: &str = "2.999.30.9";
+/// A repository that only registers here.
+const ELSEWHERE: &str = "2.999.30.8";
 /// The partner that asks it.
 pub const PARTNER_HOME: &str = "urn:oid:2.999.40";
 /// That partner's domain of patients.
@@ -41,6 +45,29 @@ pub enum Kind<'i> {
     Query,
     /// One document, of these unique ids in turn.
     Retrieve(&'i [String]),
+    /// A small document of a patient (ITI-41), from a system of our own.
+    Provide(&'i Documents),
+    /// The metadata of several documents of a patient that are kept elsewhere (ITI-42), from a system of our own.
+    Register(&'i Documents),
+}
+
+impl Kind<'_> {
+    /// The community that asks.
+    fn home(self) -> &'static str {
+        match self {
+            Self::Discovery | Self::Query | Self::Retrieve(_) => PARTNER_HOME,
+            Self::Provide(_) | Self::Register(_) => GATEWAY_HOME,
+        }
+    }
+}
+
+/// Documents to submit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Documents {
+    /// How many there are in a submission.
+    pub each: usize,
+    /// Their size in bytes.
+    pub size: usize,
 }
 
 /// Makes signed messages for one address, with one assertion.
@@ -52,8 +79,8 @@ pub struct Maker {
 }
 
 impl Maker {
-    /// Signs the assertion.
-    pub fn new(key: SigningKey, url: &str) -> Result<Self, Failure> {
+    /// Signs the assertion for messages of a kind.
+    pub fn new(key: SigningKey, url: &str, kind: Kind<'_>) -> Result<Self, Failure> {
         let now = Clock::system().now();
         let request = AssertionRequest {
             issuer: Name { value: "CN=asker".into(), format: X509_SUBJECT_NAME },
@@ -61,8 +88,8 @@ impl Maker {
             attributes: Attributes {
                 subject_id: Some("Ada Example".into()),
                 organizations: vec!["Asking Community".into()],
-                organization_ids: vec!["urn:oid:2.999.40".into()],
-                home_community: Some(PARTNER_HOME.parse()?),
+                organization_ids: vec![kind.home().into()],
+                home_community: Some(kind.home().parse()?),
                 roles: vec![Code::new("224608005", SNOMED, "Administrative healthcare staff")],
                 purposes: vec![Code::new("TREATMENT", NHIN_PURPOSE, "Treatment")],
                 npi: Some("1234567893".into()),
@@ -80,20 +107,27 @@ impl Maker {
 
     /// Signs a message.
     pub fn message(&self, kind: Kind<'_>, number: u64) -> Result<Prepared, Failure> {
+        let mut attachments = Vec::new();
         let (action, body) = match kind {
             Kind::Discovery => (discovery::ACTION, self.discovery(number)?),
             Kind::Query => ("urn:ihe:iti:2007:CrossGatewayQuery", query(number)?),
             Kind::Retrieve(ids) => ("urn:ihe:iti:2007:CrossGatewayRetrieve", retrieve(one_of(ids, number)?)?),
+            Kind::Provide(documents) => {
+                let (body, attached) = provide(number, *documents)?;
+                attachments = attached;
+                (xds::repository::PROVIDE_ACTION, body)
+            }
+            Kind::Register(documents) => (xds::registration::REGISTER_ACTION, register(number, *documents)?),
         };
         let security = self.token.header(self.now, LIFETIME, &self.key)?;
         let envelope = envelope::write(&Addressing::request(action, &self.url), &security.markup, &body);
         Ok(match kind {
-            Kind::Discovery | Kind::Query => Prepared {
+            Kind::Discovery | Kind::Query | Kind::Register(_) => Prepared {
                 content_type: format!("application/soap+xml; charset=UTF-8; action=\"{action}\""),
                 body: Bytes::from(envelope),
             },
-            Kind::Retrieve(_) => {
-                let (content_type, body) = mtom::write_all(Some(action), &envelope, &[]);
+            Kind::Retrieve(_) | Kind::Provide(_) => {
+                let (content_type, body) = packed(action, &envelope, &attachments);
                 Prepared { content_type, body }
             }
         })
@@ -111,6 +145,33 @@ impl Maker {
         };
         Ok(discovery::Request::new(wrapper, Ii::new(PARTNER_DOMAIN, &format!("Q{number}")), parameters).encode())
     }
+}
+
+/// Documents with contents of their own, so that no two are one file.
+fn made(number: u64, documents: Documents) -> Vec<Document> {
+    let content = |at: usize| {
+        let mut content = format!("Document {at} of patient {number}, {}.\n", TraceId::new()).into_bytes();
+        content.resize(documents.size.max(content.len()), b'.');
+        content
+    };
+    (0..documents.each).map(|at| Document::new("text/plain", &content(at))).collect()
+}
+
+fn provide(number: u64, documents: Documents) -> Result<(String, Vec<Attachment>), Failure> {
+    let documents = made(number, documents);
+    let body = samples::provide(samples::submission(&people::patient_id(number)?, &documents));
+    Ok((body, samples::attachments(&documents)))
+}
+
+/// As a repository elsewhere registers what it keeps.
+fn register(number: u64, documents: Documents) -> Result<String, Failure> {
+    let mut submission = samples::submission(&people::patient_id(number)?, &made(number, documents));
+    for entry in &mut submission.entries {
+        entry.repository = Some(RepositoryId::new(ELSEWHERE)?);
+        entry.hash = Some("da39a3ee5e6b4b0d3255bfef95601890afd80709".into());
+        entry.size = Some(documents.size as u64);
+    }
+    Ok(xds::register::Request { submission, home: None }.encode())
 }
 
 fn gateway(home: &str) -> Result<Device, Failure> {
