@@ -17,17 +17,19 @@ use crate::authenticate::{FeedSource, ReplayCache};
 use crate::config::{Settings, check};
 use crate::directory::{self, Directory};
 use crate::endpoints::{self, Mllp};
-use crate::gateway::{Community, Continuations, Gateway, ImportDefaults, Limits, Member};
+use crate::gateway::{Community, Continuations, Gateway, ImportDefaults, Limits, Member, Subscriber};
 use crate::hl7v2;
 use crate::id::{Clock, Tenant, TraceId};
 use crate::mpi::Thresholds;
-use crate::net::{OnRefused, control, dial, https, mllp};
+use crate::net::{OnRefused, control, dial, https, messenger, mllp};
+use crate::pipeline::delivery;
 use crate::policy::Policy;
 use crate::routing::call::{Ourselves, SoapClient};
+use crate::storage::deliveries::Deliveries;
 use crate::storage::documents::Documents;
 use crate::storage::engine::{self, Engine};
 use crate::storage::files::Files;
-use crate::storage::identities::Identities;
+use crate::storage::identities::{Identities, Interest};
 use crate::storage::seal::Sealer;
 use crate::storage::traces::Traces;
 use crate::trust::{Tls, Trust};
@@ -79,6 +81,7 @@ impl App {
         let files =
             Files::open(&settings.store.folder, sealer.clone()).map_err(|e| StartError::about("documents", e))?;
         let documents = Documents::new(engine.clone(), sealer.clone());
+        let deliveries = Deliveries::new(engine.clone(), sealer.clone());
         let (audit, replay) = open_audit(&settings, &clock, &key)?;
         let limits = limits(&settings);
         let dialer = dial::Dialer::new(dial::Settings::default(), clock.clone(), tls.clone());
@@ -90,12 +93,14 @@ impl App {
             (limits.xml, limits.skew, limits.message),
         )
         .with_lifetime(settings.limits.assertion);
-        let (tenant, identities) = (Tenant::default(), Identities::new(engine.clone(), sealer));
+        let identities = Identities::new(engine.clone(), sealer);
+        let identities = identities.telling(interests(&settings), clock.clone(), deliveries.wake());
+        let tenant = Tenant::default();
         let names = identities.names(&tenant).map_err(|e| StartError::about("store", e))?;
         let gateway = Gateway {
             community: community(&settings),
             tenant,
-            clock,
+            clock: clock.clone(),
             trust,
             directory: Directory::new(snapshot),
             policy: Policy::new(settings.rules.clone()),
@@ -118,6 +123,11 @@ impl App {
             replay,
             audiences: audiences(&settings),
             outgoing,
+            messenger: Arc::new(messenger::Dialer::new(clock, tls.clone())),
+            deliveries,
+            patience: settings.patience,
+            subscribers: settings.subscribers.clone(),
+            recipients: Vec::new(),
             limits,
         };
         Ok(Self { gateway: Arc::new(gateway), settings, tls })
@@ -188,6 +198,7 @@ impl App {
             let stopped = forward_stopped.clone();
             tasks.spawn(async move { forwarder.run(stopped).await });
         }
+        tasks.spawn(delivery::run(self.gateway.clone(), endpoints::carry, stop.clone()));
         tasks.spawn(watch_files(self.gateway.clone(), self.tls.clone(), self.settings.partners.clone(), stop.clone()));
         tasks.spawn(warn_of_expiry(self.settings.clone(), self.gateway.clone(), stop.clone()));
         let control =
@@ -395,6 +406,11 @@ fn source(source: &crate::config::settings::Source) -> FeedSource {
         addresses: source.addresses.clone(),
         default_authority: source.fill_missing_authority.as_ref().map(|domain| domain.authority.clone()),
     }
+}
+
+fn interests(settings: &Settings) -> Vec<Interest> {
+    let interest = |one: &Subscriber| Interest { name: one.name.clone(), authorities: one.authorities.clone() };
+    settings.subscribers.iter().map(interest).collect()
 }
 
 fn import_defaults(import: &crate::config::settings::Import) -> ImportDefaults {

@@ -6,6 +6,7 @@
 
 pub mod check;
 mod clients;
+mod delivery;
 pub mod file;
 pub mod settings;
 

@@ -24,15 +24,18 @@ use crate::id::{TraceId, Transaction as Iti};
 use crate::net::body::{self, Limited};
 use crate::net::mllp::{Handler, MllpPeer};
 use crate::pdq::supplier::{self as pdq, CANCEL_ACTION, CONTINUE_ACTION, QUERY_ACTION as PDQ_QUERY_ACTION};
+use crate::pipeline::delivery::Verdict;
 use crate::pipeline::soap::{Message, Reply, fault_reply};
 use crate::pipeline::{Received, start, v2};
 use crate::pix::manager::{
     FEED_ACTIONS, FeedV2, FeedV3, QUERY_ACTION as PIX_QUERY_ACTION, QueryV2, QueryV3, is_management,
 };
+use crate::pix::notifier;
 use crate::routing::exchange::CallBody;
 use crate::routing::package::{self, Attachments, BodyError, Package};
 use crate::soap::envelope::{Envelope, write_fault};
 use crate::soap::fault::{Fault, Subcode};
+use crate::storage::deliveries::{Delivery, Kind};
 use crate::trust::Peer;
 use crate::xca::initiating_gateway::{FederatedQuery, FederatedRetrieve};
 use crate::xca::responding_gateway::{CrossGatewayQuery, CrossGatewayRetrieve, QUERY_ACTION, RETRIEVE_ACTION};
@@ -99,6 +102,14 @@ fn dispatch(
         action if FEED_ACTIONS.contains(&action) => Box::pin(start::<FeedV3>(gateway, received, message, attachments)),
         _ => return Err(Fault::sender("the action is none of this gateway's").with(Subcode::ActionNotSupported)),
     })
+}
+
+/// The table of contents of deliveries: what each kind is carried by.
+pub fn carry(gateway: Arc<Gateway>, delivery: Arc<Delivery>, body: Vec<u8>) -> BoxFuture<'static, Verdict> {
+    match delivery.kind {
+        Kind::Notification => notifier::carry(gateway, delivery, body),
+        Kind::Documents => Box::pin(async { Verdict::later("this version delivers no documents") }),
+    }
 }
 
 /// The HTTP routes: each service by its name, its WSDL at `?wsdl`, the schemas beside it; FHIR below `/fhir`.

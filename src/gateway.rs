@@ -1,6 +1,7 @@
 //! What every handler may use: one value, built once by `app`, shared by every exchange.
 
 mod continuations;
+mod destinations;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use crate::id::{AssigningAuthority, Clock, Code, Domains, ExchangePurpose, HomeC
 use crate::mpi::Thresholds;
 use crate::policy::Policy;
 use crate::routing::call::SoapClient;
+use crate::routing::messenger::Messenger;
+use crate::storage::deliveries::Deliveries;
 use crate::storage::documents::Documents;
 use crate::storage::files::Files;
 use crate::storage::identities::{Identities, PersonNames};
@@ -21,6 +24,7 @@ use crate::storage::traces::Traces;
 use crate::trust::Trust;
 
 pub use continuations::Continuations;
+pub use destinations::{Match, Patience, PersonId, Recipient, Subscriber, Target, Wire};
 
 /// A gateway: what it is, what it keeps, whom it knows.
 pub struct Gateway {
@@ -74,6 +78,16 @@ pub struct Gateway {
     pub audiences: Vec<String>,
     /// Calls to partners.
     pub outgoing: SoapClient,
+    /// HL7 v2 messages to others.
+    pub messenger: Arc<dyn Messenger>,
+    /// What is on its way to others.
+    pub deliveries: Deliveries,
+    /// When that is tried.
+    pub patience: Patience,
+    /// Who is told of changes of the cross-reference.
+    pub subscribers: Vec<Subscriber>,
+    /// For whom documents are taken in.
+    pub recipients: Vec<Recipient>,
     /// What messages may cost, and how long things may take.
     pub limits: Limits,
 }

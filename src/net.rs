@@ -1,4 +1,4 @@
-//! Sockets: HTTPS and MLLP listeners, calls to partners.
+//! Sockets: HTTPS and MLLP listeners, calls and messages to partners.
 //!
 //! Everything here has a limit: connections in all and from one address, time for a handshake, headers, a body that
 //! stalls, bytes of a body, streams of HTTP/2. One bad connection costs itself and nothing else.
@@ -8,6 +8,7 @@ pub mod control;
 pub mod dial;
 pub mod gate;
 pub mod https;
+pub mod messenger;
 pub mod mllp;
 
 #[cfg(test)]

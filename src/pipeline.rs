@@ -4,6 +4,7 @@
 //! particular about SOAP, MLLP or FHIR. No handler runs without a `Permitted` request, and no reply leaves before its
 //! audit record is on disk.
 
+pub mod delivery;
 pub mod fhir;
 pub mod outgoing;
 pub mod record;

@@ -4,4 +4,5 @@ pub mod breaker;
 pub mod call;
 pub mod exchange;
 pub mod fan_out;
+pub mod messenger;
 pub mod package;

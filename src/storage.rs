@@ -1,5 +1,7 @@
-//! What is kept: patient identities, document metadata and bytes, traces of exchanges.
+//! What is kept: patient identities, document metadata and bytes, what is on its way to others, traces
+//! of exchanges.
 
+pub mod deliveries;
 pub mod documents;
 pub mod engine;
 pub mod files;

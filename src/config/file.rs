@@ -29,6 +29,10 @@ pub struct File {
     pub sources: Vec<Source>,
     /// Systems of our own that speak FHIR.
     pub fhir_clients: Vec<FhirClient>,
+    /// Systems that are told of changes of the cross-reference (ITI-10, ITI-46).
+    pub subscribers: Vec<Subscriber>,
+    /// When deliveries are tried.
+    pub delivery: Delivery,
     /// Folder with a file for each partner (`partners`).
     pub partners: String,
     /// What we answer.
@@ -59,6 +63,8 @@ impl Default for File {
             domains: Vec::new(),
             sources: Vec::new(),
             fhir_clients: Vec::new(),
+            subscribers: Vec::new(),
+            delivery: Delivery::default(),
             partners: "partners".into(),
             policy: Policy::default(),
             audit: Audit::default(),
@@ -257,6 +263,78 @@ pub struct FhirClient {
     pub provide_documents: bool,
     /// Whether what it looks for is looked for in other communities too (false).
     pub other_communities: bool,
+}
+
+/// `[[subscribers]]`: a PIX Consumer that is told when identifiers become one person's or stop being so.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Subscriber {
+    /// Name for logs and commands.
+    pub name: String,
+    /// Namespaces of the domains that it wants to know about; it is told of no others.
+    pub domains: Vec<String>,
+    /// ITI-10: host and port of its MLLP listener, such as `ehr.example.org:2575`.
+    pub address: String,
+    /// ITI-10: whether TLS is spoken (true).
+    pub tls: bool,
+    /// ITI-10: folder of the trust store whose certificates count for it.
+    pub network: String,
+    /// ITI-10: name in its certificate (the host of the address).
+    pub server_name: String,
+    /// ITI-10: MSH-5, receiving application.
+    pub application: String,
+    /// ITI-10: MSH-6, receiving facility.
+    pub facility: String,
+    /// ITI-10: time for an acknowledgement, in seconds (30).
+    pub timeout_seconds: u32,
+    /// ITI-46: its file in the partners folder, which has `urls.iti-46`. Instead of `address`.
+    pub partner: String,
+    /// ITI-46: the user of assertions (that of `[initiator]`).
+    pub user: String,
+    /// ITI-46: the purpose of assertions (that of `[initiator]`).
+    pub purpose: String,
+}
+
+impl Default for Subscriber {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            domains: Vec::new(),
+            address: String::new(),
+            tls: true,
+            network: String::new(),
+            server_name: String::new(),
+            application: String::new(),
+            facility: String::new(),
+            timeout_seconds: 30,
+            partner: String::new(),
+            user: String::new(),
+            purpose: String::new(),
+        }
+    }
+}
+
+/// `[delivery]`: when notifications and documents that could not be delivered are tried again.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Delivery {
+    /// Until the second attempt, in seconds (5); each further wait is twice as long.
+    pub first_retry_seconds: u32,
+    /// The longest wait between two attempts, in seconds (600).
+    pub longest_retry_seconds: u32,
+    /// When a delivery is given up, in hours (72).
+    pub give_up_hours: u32,
+    /// For how long deliveries that ended can be looked at, and those that failed be tried again, in days (30).
+    pub keep_days: u32,
+    /// How long whoever sends documents is let wait for the answer of their recipient, in seconds (20). After that they
+    /// are told that the documents are queued.
+    pub wait_seconds: u32,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self { first_retry_seconds: 5, longest_retry_seconds: 600, give_up_hours: 72, keep_days: 30, wait_seconds: 20 }
+    }
 }
 
 /// `[policy]`.

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use smol_str::SmolStr;
 
+use super::delivery;
 use super::file::{self, File, LogFormat, LogLevel};
 use crate::authenticate::FhirClient;
 use crate::directory::{Fingerprint, NetworkKind, Problem, Problems, ServiceUrl};
+use crate::gateway::{Patience, Subscriber};
 use crate::id::{AssigningAuthority, Code, Domain, Domains, ExchangePurpose, HomeCommunityId, Oid, RepositoryId};
 use crate::policy::Rules;
 use crate::trust::{NetworkName, RevocationPolicy};
@@ -37,6 +39,10 @@ pub struct Settings {
     pub sources: Vec<Source>,
     /// Systems of our own that speak FHIR.
     pub clients: Vec<FhirClient>,
+    /// Who is told of changes of the cross-reference.
+    pub subscribers: Vec<Subscriber>,
+    /// When deliveries are tried.
+    pub patience: Patience,
     /// Folder of the partners' files.
     pub partners: PathBuf,
     /// Purposes that we answer.
@@ -282,6 +288,8 @@ impl File {
         let domains = domains(&self.domains, problems);
         let sources = sources(self.sources, &domains, problems);
         let clients = super::clients::resolve(self.fhir_clients, &domains, problems);
+        let subscribers = delivery::subscribers(self.subscribers, &domains, &self.initiator, problems);
+        let patience = delivery::patience(&self.delivery, problems);
         let rules = rules(self.policy.answers, problems);
         let collectors = collectors(&self.audit.collectors, problems);
         let limits = limits(&self.limits, problems);
@@ -313,6 +321,8 @@ impl File {
             domains,
             sources,
             clients,
+            subscribers,
+            patience,
             rules,
             limits,
             matching,
@@ -322,7 +332,7 @@ impl File {
     }
 }
 
-fn or(text: &str, otherwise: &str) -> SmolStr {
+pub(super) fn or(text: &str, otherwise: &str) -> SmolStr {
     if text.trim().is_empty() { otherwise.into() } else { text.trim().into() }
 }
 
@@ -530,7 +540,7 @@ fn collectors(files: &[file::Collector], problems: &mut Problems) -> Vec<Collect
     collectors
 }
 
-fn host_and_port(text: &str) -> Option<(&str, u16)> {
+pub(super) fn host_and_port(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.trim().rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let is_host = !host.is_empty() && !host.contains(['/', '@', ' ']);

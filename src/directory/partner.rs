@@ -96,18 +96,26 @@ pub struct Urls {
     /// Provide and Register Document Set-b.
     #[serde(rename = "iti-41")]
     pub iti_41: String,
+    /// PIX Update Notification.
+    #[serde(rename = "iti-46")]
+    pub iti_46: String,
     /// Cross Gateway Patient Discovery.
     #[serde(rename = "iti-55")]
     pub iti_55: String,
+    /// Cross-Gateway Document Provide.
+    #[serde(rename = "iti-80")]
+    pub iti_80: String,
 }
 
 impl Urls {
-    fn each(&self) -> [(Transaction, &str); 4] {
+    fn each(&self) -> [(Transaction, &str); 6] {
         [
             (Transaction::Iti38, &self.iti_38),
             (Transaction::Iti39, &self.iti_39),
             (Transaction::Iti41, &self.iti_41),
+            (Transaction::Iti46, &self.iti_46),
             (Transaction::Iti55, &self.iti_55),
+            (Transaction::Iti80, &self.iti_80),
         ]
     }
 }
@@ -125,24 +133,32 @@ pub struct Timeouts {
     /// Provide and Register Document Set-b (120).
     #[serde(rename = "iti-41")]
     pub iti_41: u16,
+    /// PIX Update Notification (60).
+    #[serde(rename = "iti-46")]
+    pub iti_46: u16,
     /// Cross Gateway Patient Discovery (60).
     #[serde(rename = "iti-55")]
     pub iti_55: u16,
+    /// Cross-Gateway Document Provide (120).
+    #[serde(rename = "iti-80")]
+    pub iti_80: u16,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { iti_38: 120, iti_39: 120, iti_41: 120, iti_55: 60 }
+        Self { iti_38: 120, iti_39: 120, iti_41: 120, iti_46: 60, iti_55: 60, iti_80: 120 }
     }
 }
 
 impl Timeouts {
-    fn each(&self) -> [(Transaction, u16); 4] {
+    fn each(&self) -> [(Transaction, u16); 6] {
         [
             (Transaction::Iti38, self.iti_38),
             (Transaction::Iti39, self.iti_39),
             (Transaction::Iti41, self.iti_41),
+            (Transaction::Iti46, self.iti_46),
             (Transaction::Iti55, self.iti_55),
+            (Transaction::Iti80, self.iti_80),
         ]
     }
 }

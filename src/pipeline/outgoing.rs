@@ -126,16 +126,10 @@ impl Errands {
         Ok((url, Errand { user: self.user.clone(), role: self.role.clone(), purpose }))
     }
 
-    /// Records one partner's part. What cannot be recorded must not be told to the user.
-    pub async fn record(
-        &self,
-        gateway: &Gateway,
-        transaction: Iti,
-        partner: &Partner,
-        told: Told,
-    ) -> Result<(), Denied> {
+    /// What the audit record says of the two ends.
+    pub fn exchange(&self, gateway: &Gateway, transaction: Iti, partner: &Partner) -> Exchange {
         let url = partner.url(transaction);
-        let exchange = Exchange {
+        Exchange {
             side: Side::Client,
             client: Party {
                 user_id: gateway.community.public_url.clone(),
@@ -155,7 +149,18 @@ impl Errands {
             trace: self.trace,
             message_id: None,
             tenant: gateway.tenant.clone(),
-        };
+        }
+    }
+
+    /// Records one partner's part. What cannot be recorded must not be told to the user.
+    pub async fn record(
+        &self,
+        gateway: &Gateway,
+        transaction: Iti,
+        partner: &Partner,
+        told: Told,
+    ) -> Result<(), Denied> {
+        let exchange = self.exchange(gateway, transaction, partner);
         let mut event = Event::of(transaction, exchange);
         event.outcome = told.outcome;
         event.reason = told.reason;

@@ -157,7 +157,8 @@ impl Documents {
 
     /// Whether any entry names the bytes of a key of `storage::files`.
     pub fn keeps(&self, tenant: &Tenant, content: &str) -> Result<bool, StoreError> {
-        rows::has_content(&self.engine.read()?, tenant, content)
+        let read = self.engine.read()?;
+        Ok(rows::has_content(&read, tenant, content)? || super::deliveries::holds_content(&read, tenant, content)?)
     }
 
     fn view(&self, tenant: &Tenant) -> Result<rows::View<rows::Reading>, StoreError> {

@@ -18,6 +18,7 @@
 mod changes;
 mod check;
 mod names;
+mod notices;
 mod partners;
 mod removal;
 mod rows;
@@ -36,6 +37,7 @@ use crate::mpi::Parameters;
 pub use changes::{Change, Fed, MergeRules, What};
 pub use check::Problem;
 pub use names::PersonNames;
+pub use notices::{Interest, Notice, destination};
 pub use partners::Correlation;
 pub use search::{Candidate, Found};
 
@@ -189,12 +191,13 @@ pub struct Identities {
     engine: Engine,
     sealer: Sealer,
     parameters: std::sync::Arc<Parameters>,
+    telling: Option<notices::Telling>,
 }
 
 impl Identities {
     /// Patients kept in a store.
     pub fn new(engine: Engine, sealer: Sealer) -> Self {
-        Self { engine, sealer, parameters: std::sync::Arc::new(Parameters::default()) }
+        Self { engine, sealer, parameters: std::sync::Arc::new(Parameters::default()), telling: None }
     }
 
     /// What an identifier means now.

@@ -27,6 +27,8 @@ pub enum Purpose {
     Correlation,
     /// Audit records.
     Audit,
+    /// What is on its way to others.
+    Delivery,
 }
 
 /// Why a sealed value does not open.

@@ -7,12 +7,13 @@ use std::sync::OnceLock;
 use causeway::xml::{Limits, ns, parse};
 
 /// Namespace, local name of the root (or the start of it), file under `corpus/schema`.
-const BODIES: [(&str, &str, &str); 10] = [
+const BODIES: [(&str, &str, &str); 11] = [
     (ns::QUERY, "AdhocQuery", "xds/query.xsd"),
     (ns::RS, "RegistryResponse", "xds/rs.xsd"),
     (ns::LCM, "SubmitObjectsRequest", "xds/lcm.xsd"),
     (ns::XDS, "RetrieveDocumentSet", "xds/XDS.b_DocumentRepository.xsd"),
     (ns::XDS, "ProvideAndRegisterDocumentSetRequest", "xds/XDS.b_DocumentRepository.xsd"),
+    (ns::HL7V3, "PRPA_IN201302UV02", "hl7v3/HL7V3/NE2008/multicacheschemas/PRPA_IN201302UV02.xsd"),
     (ns::HL7V3, "PRPA_IN201305UV02", "hl7v3/HL7V3/NE2008/multicacheschemas/PRPA_IN201305UV02.xsd"),
     (ns::HL7V3, "PRPA_IN201306UV02", "hl7v3/HL7V3/NE2008/multicacheschemas/PRPA_IN201306UV02.xsd"),
     (ns::HL7V3, "MCCI_IN000002UV01", "hl7v3/HL7V3/NE2008/multicacheschemas/MCCI_IN000002UV01.xsd"),

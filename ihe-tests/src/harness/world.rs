@@ -10,6 +10,7 @@ use causeway::gateway::Gateway;
 use causeway::id::{Clock, Code};
 use causeway::sandbox::{Sandbox, Site};
 use causeway::trust::issue::{Authority, KeyKind, Validity, write_public};
+use causeway::trust::{Tls, Trust};
 use tempfile::TempDir;
 
 use super::audit::Trail;
@@ -151,7 +152,7 @@ pub struct Solo {
     /// A system that the gateway's network trusts and that no entry names.
     pub stranger: Client,
     /// Everything is in here.
-    pub folder: TempDir,
+    pub ground: Ground,
 }
 
 /// Home of a gateway of [`Solo`].
@@ -163,40 +164,100 @@ pub const SOLO_PARTNER: &str = "urn:oid:2.999.61";
 /// Its public URL. It listens at a port of loopback; only names in messages are compared with this.
 pub const SOLO_URL: &str = "https://localhost";
 
-impl Solo {
-    /// Starts a gateway. `more` is added to its configuration: domains, sources, limits.
-    pub async fn start(more: &str) -> Self {
+/// A folder with certificates of one authority and a configuration, before a gateway runs in it.
+pub struct Ground {
+    /// Everything is in here.
+    pub folder: TempDir,
+    root: Authority,
+    validity: Validity,
+}
+
+impl Default for Ground {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ground {
+    /// A folder with the certificates of a gateway and its partner.
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let at = |path: &str| folder.path().join(path);
         let validity = Validity::days(Clock::system().now(), 2);
         let root = Authority::root("Test Root", KeyKind::P256, validity).unwrap();
-        for name in ["gateway", "partner", "stranger"] {
-            let hosts = ["localhost", &format!("{name}.example.org")];
-            let leaf = root.leaf(name, &hosts, KeyKind::P256, validity).unwrap();
-            let (certificate, key) = (format!("certificates/{name}.pem"), format!("certificates/{name}.key"));
-            leaf.write(&at(&certificate), &at(&key)).unwrap();
-        }
-        write_public(&at("trust-store/local/root.pem"), &root.pem()).unwrap();
+        let ground = Self { folder, root, validity };
+        ground.write("trust-store/local/root.pem", &ground.root.pem());
+        ground.certify("gateway");
+        ground.certify("partner");
+        ground.certify("stranger");
         let partner = format!(
             "name = \"Partner\"\nnetwork = \"local\"\nkind = \"local\"\nhome_community_id = \"{SOLO_PARTNER}\"\n\
              responds = false\n"
         );
-        write_public(&at("partners/partner.toml"), &partner).unwrap();
+        ground.write("partners/partner.toml", &partner);
+        ground
+    }
+
+    /// A path in the folder.
+    pub fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// Writes a file into the folder.
+    pub fn write(&self, path: &str, text: &str) {
+        write_public(&self.at(path), text).unwrap();
+    }
+
+    /// Makes a certificate for `localhost` of that name.
+    pub fn certify(&self, name: &str) {
+        let hosts = ["localhost", &format!("{name}.example.org")];
+        let leaf = self.root.leaf(name, &hosts, KeyKind::P256, self.validity).unwrap();
+        let path = |ending: &str| self.at(&format!("certificates/{name}.{ending}"));
+        leaf.write(&path("pem"), &path("key")).unwrap();
+    }
+
+    /// The identity of that name, which trusts what the gateway trusts.
+    pub fn tls(&self, name: &str) -> Arc<Tls> {
+        let trust = Trust::open(&self.at("trust-store"), Default::default()).unwrap();
+        let path = |ending: &str| self.at(&format!("certificates/{name}.{ending}"));
+        Tls::open(trust, &path("pem"), &path("key")).unwrap()
+    }
+
+    /// A caller of that name.
+    pub fn client(&self, name: &str) -> Client {
+        let path = |ending: &str| self.at(&format!("certificates/{name}.{ending}"));
+        Client::open(&self.at("trust-store"), "local", &path("pem"), &path("key"))
+    }
+
+    /// Starts a gateway on what is in the folder.
+    pub async fn serve(&self) -> Running {
+        let settings = config::load(&self.at("causeway.toml")).unwrap_or_else(|problems| panic!("{problems:?}"));
+        App::open(settings, Clock::system()).unwrap().serve().await.unwrap()
+    }
+}
+
+impl Solo {
+    /// Starts a gateway. `more` is added to its configuration: domains, sources, limits.
+    pub async fn start(more: &str) -> Self {
+        Self::start_on(Ground::new(), more).await
+    }
+
+    /// Starts a gateway in a folder that was prepared for it.
+    pub async fn start_on(ground: Ground, more: &str) -> Self {
         let configuration = format!(
             "[community]\nname = \"Solo\"\nhome_community_id = \"{SOLO_HOME}\"\nrepository_id = \"{SOLO_REPOSITORY}\"\n\
              [listen]\nhttps = \"127.0.0.1:0\"\npublic_url = \"{SOLO_URL}\"\n\
              [[listen.mllp]]\naddress = \"127.0.0.1:0\"\ntls = false\n{more}"
         );
-        write_public(&at("causeway.toml"), &configuration).unwrap();
-        let settings = config::load(&at("causeway.toml")).unwrap_or_else(|problems| panic!("{problems:?}"));
-        let running = App::open(settings, Clock::system()).unwrap().serve().await.unwrap();
-        let certificates = at("certificates");
-        let client = |name: &str| {
-            let (certificate, key) = (format!("{name}.pem"), format!("{name}.key"));
-            Client::open(&at("trust-store"), "local", &certificates.join(certificate), &certificates.join(key))
-        };
-        let (client, stranger) = (client("partner"), client("stranger"));
-        Self { running, client, stranger, folder }
+        ground.write("causeway.toml", &configuration);
+        let running = ground.serve().await;
+        Self { running, client: ground.client("partner"), stranger: ground.client("stranger"), ground }
+    }
+
+    /// Stops the gateway and starts it again.
+    pub async fn restart(self) -> Self {
+        let Self { running, client, stranger, ground } = self;
+        running.stop().await;
+        Self { running: ground.serve().await, client, stranger, ground }
     }
 
     /// The gateway itself.

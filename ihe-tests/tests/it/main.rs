@@ -53,6 +53,8 @@ mod iti_83;
 #[cfg(test)]
 mod mtom_clients;
 #[cfg(test)]
+mod notifications;
+#[cfg(test)]
 mod ohie_client_registry;
 #[cfg(test)]
 mod partner_faults;

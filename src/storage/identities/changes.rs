@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::rows::{self, Codec, Tables, next_number, number};
-use super::{Held, Identities, IdentityError, Person, PersonKey, Record, Refusal};
+use super::{Held, Identities, IdentityError, Person, PersonKey, Record, Refusal, notices};
 use crate::id::{Demographics, PatientId, Tenant, Timestamp};
 use crate::mpi::{Decision, Profile, block, link::decide};
 use crate::storage::engine::{StoreError, Write};
@@ -186,14 +186,29 @@ impl Identities {
         newest.map(|row| codec.decode(Purpose::Identity, row?.1.value())).collect()
     }
 
-    /// Runs a change in the store. A refusal is decided before anything is written.
+    /// Runs a change in the store, and stores whom to tell of it. A refusal is decided before anything is written.
     pub(super) async fn change<R, F>(&self, tenant: &Tenant, work: F) -> Result<R, IdentityError>
     where
         R: Send + 'static,
         F: Fn(&Write<'_>, &Codec) -> Result<Result<R, Refusal>, StoreError> + Send + 'static,
     {
         let codec = self.codec(tenant);
-        Ok(self.engine.write(move |write| work(write, &codec)).await??)
+        let (telling, tenant) = (self.telling.clone(), tenant.clone());
+        let written = self.engine.write(move |write| {
+            // The work may run more than once.
+            codec.touched.take();
+            let done = work(write, &codec)?;
+            let told = match &telling {
+                Some(telling) if done.is_ok() => notices::tell(write, telling, &tenant, &codec)?,
+                _ => false,
+            };
+            Ok((done, told))
+        });
+        let (done, told) = written.await?;
+        if let Some(telling) = self.telling.as_ref().filter(|_| told) {
+            telling.wake.notify_one();
+        }
+        Ok(done?)
     }
 }
 

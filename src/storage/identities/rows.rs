@@ -1,11 +1,13 @@
 //! Keys and values of the identity tables, and the indexes that follow from a person's records.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::notices::Touched;
 use super::{Person, PersonKey, Record};
 use crate::id::{PatientId, Tenant};
 use crate::mpi::{Profile, block};
@@ -26,12 +28,14 @@ pub(super) struct Codec {
     tenant: Tenant,
     sealer: Sealer,
     pub(super) prefix: Vec<u8>,
+    /// What the write under way did to persons.
+    pub(super) touched: RefCell<Touched>,
 }
 
 impl Codec {
     pub(super) fn new(tenant: Tenant, sealer: Sealer) -> Self {
         let prefix = row_prefix(&tenant);
-        Self { tenant, sealer, prefix }
+        Self { tenant, sealer, prefix, touched: RefCell::default() }
     }
 
     pub(super) fn key(&self, parts: &[&[u8]]) -> Vec<u8> {
@@ -156,6 +160,7 @@ impl<'w> Tables<'w> {
     /// Stores a person in place of what was stored of them, with every index row that follows; none before: new.
     /// Rows that stay the same are not touched.
     pub(super) fn store(&mut self, before: Option<&Person>, after: &Person) -> Result<(), StoreError> {
+        self.codec.touched.borrow_mut().stored(before, after);
         let old_records = before.map_or(&[][..], |person| &person.records);
         let value = self.codec.encode(Purpose::Identity, &after.records)?;
         self.people.insert(&self.codec.person_key(after.key), &value)?;
@@ -188,6 +193,7 @@ impl<'w> Tables<'w> {
 
     /// Removes a person whose records went to others. Their identifiers point there already.
     pub(super) fn vanish(&mut self, person: &Person) -> Result<(), StoreError> {
+        self.codec.touched.borrow_mut().vanished(person);
         self.people.remove(&self.codec.person_key(person.key))?;
         for block in blocks_of(&person.records) {
             self.blocks.remove(&self.codec.block_key(block, person.key))?;
