@@ -42,7 +42,11 @@ use crate::xca::responding_gateway::{CrossGatewayQuery, CrossGatewayRetrieve, QU
 use crate::xcpd::responding_gateway::Discovery;
 use crate::xcpd::unsupported::{DeferredDiscovery, PatientLocation};
 use crate::xcpd::{discovery, location};
-use crate::xds::registration::{REGISTER_ACTION, RegisterDocumentSet};
+use crate::xds::administration::{
+    REMOVE_DOCUMENTS_ACTION, REMOVE_METADATA_ACTION, RESTRICTED_UPDATE_ACTION, RemoveDocuments, RemoveMetadata,
+    UPDATE_ACTION, UpdateDocumentSet,
+};
+use crate::xds::registration::{ON_DEMAND_ACTION, REGISTER_ACTION, RegisterDocumentSet, RegisterOnDemand};
 use crate::xds::registry::{self, MultiPatientStoredQuery, RegistryStoredQuery};
 use crate::xds::repository::{PROVIDE_ACTION, ProvideAndRegister};
 use crate::xds::retrieval::{self, RetrieveDocumentSet};
@@ -95,6 +99,11 @@ fn dispatch(
             Box::pin(start::<MultiPatientStoredQuery>(gateway, received, message, attachments))
         }
         PROVIDE_ACTION => Box::pin(start::<ProvideAndRegister>(gateway, received, message, attachments)),
+        UPDATE_ACTION => Box::pin(start::<UpdateDocumentSet<false>>(gateway, received, message, attachments)),
+        RESTRICTED_UPDATE_ACTION => Box::pin(start::<UpdateDocumentSet<true>>(gateway, received, message, attachments)),
+        REMOVE_METADATA_ACTION => Box::pin(start::<RemoveMetadata>(gateway, received, message, attachments)),
+        REMOVE_DOCUMENTS_ACTION => Box::pin(start::<RemoveDocuments>(gateway, received, message, attachments)),
+        ON_DEMAND_ACTION => Box::pin(start::<RegisterOnDemand>(gateway, received, message, attachments)),
         REGISTER_ACTION => Box::pin(start::<RegisterDocumentSet>(gateway, received, message, attachments)),
         PIX_QUERY_ACTION => Box::pin(start::<QueryV3>(gateway, received, message, attachments)),
         PDQ_QUERY_ACTION => Box::pin(start::<pdq::QueryV3>(gateway, received, message, attachments)),

@@ -11,6 +11,7 @@ pub mod letter;
 pub mod mllp;
 pub mod receiver;
 pub mod samples;
+pub mod scenarios;
 pub mod schema;
 pub mod world;
 

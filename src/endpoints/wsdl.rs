@@ -10,7 +10,7 @@ const PLACEHOLDER: &str = "https://gateway.example.org/";
 const CONTENT_TYPE: &str = "text/xml; charset=UTF-8";
 
 /// Path below the folder of WSDLs, and text.
-const DOCUMENTS: [(&str, &str); 16] = [
+const DOCUMENTS: [(&str, &str); 17] = [
     ("DocumentRegistry.wsdl", include_str!("../../wsdl/DocumentRegistry.wsdl")),
     ("DocumentRepository.wsdl", include_str!("../../wsdl/DocumentRepository.wsdl")),
     ("InitiatingGateway.wsdl", include_str!("../../wsdl/InitiatingGateway.wsdl")),
@@ -25,6 +25,7 @@ const DOCUMENTS: [(&str, &str); 16] = [
     ("schema/lcm.xsd", include_str!("../../wsdl/schema/lcm.xsd")),
     ("schema/query.xsd", include_str!("../../wsdl/schema/query.xsd")),
     ("schema/rim.xsd", include_str!("../../wsdl/schema/rim.xsd")),
+    ("schema/rmd.xsd", include_str!("../../wsdl/schema/rmd.xsd")),
     ("schema/rs.xsd", include_str!("../../wsdl/schema/rs.xsd")),
     ("schema/xml.xsd", include_str!("../../wsdl/schema/xml.xsd")),
 ];

@@ -17,6 +17,8 @@ pub enum Rules {
     RegisterOnDemand,
     /// ITI-57.
     Update,
+    /// ITI-92: one document, of another community.
+    RestrictedUpdate,
     /// Direct's metadata level `minimal`: nothing is enforced but the ids.
     DirectMinimal,
 }
@@ -26,7 +28,9 @@ impl Rules {
     pub fn metadata_error(self) -> ErrorCode {
         match self {
             Self::Provide | Self::Xdr | Self::XdrLimited | Self::DirectMinimal => ErrorCode::XdsRepositoryMetadataError,
-            Self::Register | Self::RegisterOnDemand | Self::Update => ErrorCode::XdsRegistryMetadataError,
+            Self::Register | Self::RegisterOnDemand | Self::Update | Self::RestrictedUpdate => {
+                ErrorCode::XdsRegistryMetadataError
+            }
         }
     }
 
@@ -36,14 +40,21 @@ impl Rules {
             Self::Provide | Self::Xdr | Self::XdrLimited | Self::DirectMinimal => {
                 ErrorCode::XdsRepositoryDuplicateUniqueIdInMessage
             }
-            Self::Register | Self::RegisterOnDemand | Self::Update => ErrorCode::XdsRegistryDuplicateUniqueIdInMessage,
+            Self::Register | Self::RegisterOnDemand | Self::Update | Self::RestrictedUpdate => {
+                ErrorCode::XdsRegistryDuplicateUniqueIdInMessage
+            }
         }
+    }
+
+    /// Whether versions are made.
+    pub fn is_update(self) -> bool {
+        matches!(self, Self::Update | Self::RestrictedUpdate)
     }
 
     fn column(self) -> usize {
         match self {
             Self::Provide => 0,
-            Self::Register | Self::Update => 1,
+            Self::Register | Self::Update | Self::RestrictedUpdate => 1,
             Self::Xdr => 2,
             Self::XdrLimited => 3,
             Self::RegisterOnDemand => 4,

@@ -124,7 +124,7 @@ impl Submission {
         for association in &self.associations {
             self.check_association(association, problems);
         }
-        if problems.rules == Rules::Update {
+        if problems.rules.is_update() {
             update::check(self, problems);
         }
     }
@@ -210,7 +210,9 @@ impl Submission {
         match association.kind {
             AssociationKind::HasMember if association.source != self.set.id => {
                 let listed = self.associations.iter().any(|a| {
-                    a.kind == AssociationKind::HasMember && a.source == self.set.id && a.target == association.id
+                    matches!(a.kind, AssociationKind::HasMember | AssociationKind::SubmitAssociation)
+                        && a.source == self.set.id
+                        && a.target == association.id
                 });
                 if self.entries.iter().any(|entry| entry.id == association.source) {
                     problems.metadata(&id, "a document has no members");
@@ -219,17 +221,17 @@ impl Submission {
                 }
             }
             AssociationKind::HasMember => {
-                if association.previous_version().is_some() && problems.rules != Rules::Update {
+                if association.previous_version().is_some() && !problems.rules.is_update() {
                     problems.metadata(&id, "PreviousVersion belongs to a metadata update");
                 }
             }
             AssociationKind::UpdateAvailabilityStatus | AssociationKind::SubmitAssociation => {
-                if problems.rules != Rules::Update {
+                if !problems.rules.is_update() {
                     problems.metadata(&id, "the association belongs to a metadata update");
                 }
             }
             AssociationKind::Other(_) => {
-                if problems.rules != Rules::Update {
+                if !problems.rules.is_update() {
                     problems.metadata(&id, "the type of the association is not known");
                 }
             }
@@ -240,7 +242,7 @@ impl Submission {
             | AssociationKind::Signs
             | AssociationKind::IsSnapshotOf => {
                 // 4.2.2.2: the source is a document of this submission.
-                if !self.entries.iter().any(|entry| entry.id == association.source) && problems.rules != Rules::Update {
+                if !self.entries.iter().any(|entry| entry.id == association.source) && !problems.rules.is_update() {
                     let text = "the source is no document of the submission";
                     problems.note(ErrorCode::UnresolvedReferenceException, &id, text);
                 }

@@ -207,8 +207,17 @@ fn client_may_use(client: &FhirClient, transaction: Transaction) -> bool {
 fn may_send(partner: &Partner, transaction: Transaction) -> bool {
     match &partner.transactions_allowed {
         Some(allowed) => allowed.contains(&transaction),
-        None => partner.kind == NetworkKind::Local || is_cross_community(transaction),
+        None => {
+            is_cross_community(transaction) || (partner.kind == NetworkKind::Local && !is_administration(transaction))
+        }
     }
+}
+
+/// Whether a transaction changes or removes what is registered: only for systems whose entry lists it, because a document
+/// that is gone is lost to everybody.
+pub fn is_administration(transaction: Transaction) -> bool {
+    use Transaction as T;
+    matches!(transaction, T::Iti57 | T::Iti62 | T::Iti86 | T::Iti92)
 }
 
 /// Whether communities use a transaction among each other. ITI-41 is XDR, a push.
@@ -334,7 +343,8 @@ mod tests {
         for transaction in Transaction::ALL {
             for (kind, more, allowed) in [
                 ("carequality", "", is_cross_community(*transaction)),
-                ("local", "", true),
+                ("local", "", !is_administration(*transaction)),
+                ("local", "transactions_allowed = [\"ITI-62\"]", *transaction == Transaction::Iti62),
                 ("carequality", "transactions_allowed = [\"ITI-18\"]", *transaction == Transaction::Iti18),
             ] {
                 let caller = caller(partner(kind, more), &[("TREATMENT", NHIN)]);

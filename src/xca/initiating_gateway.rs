@@ -150,6 +150,7 @@ pub fn question(target: &Target, request: &QueryRequest, now: Timestamp) -> Quer
         query,
         return_type: request.return_type,
         metadata_level: request.metadata_level,
+        association_statuses: request.association_statuses.clone(),
     }
 }
 

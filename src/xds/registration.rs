@@ -20,6 +20,9 @@ use crate::storage::identities::Resolution;
 /// `wsa:Action` of ITI-42.
 pub const REGISTER_ACTION: &str = "urn:ihe:iti:2007:RegisterDocumentSet-b";
 
+/// `wsa:Action` of ITI-61.
+pub const ON_DEMAND_ACTION: &str = "urn:ihe:iti:2010:RegisterOnDemandDocumentEntry";
+
 /// ITI-42, as a Document Registry answers it: metadata of documents that are kept elsewhere.
 pub struct RegisterDocumentSet;
 
@@ -43,7 +46,9 @@ impl Transaction for RegisterDocumentSet {
         _extras: Attachments,
     ) -> Result<Submission, Refused> {
         let submission = call.permitted.request().submission.clone();
-        check_repositories(&gateway, &submission)?;
+        // The repository here registers its documents itself, with their bytes.
+        let text = "the repository is that of this gateway, which takes documents by ITI-41 only";
+        check_repositories(&gateway, &submission, text)?;
         register(&gateway, submission, Vec::new()).await
     }
 
@@ -53,6 +58,45 @@ impl Transaction for RegisterDocumentSet {
 
     fn encode((): (), outcome: Result<Submission, Refused>, trace: TraceId) -> soap::Answer {
         answer("urn:ihe:iti:2007:RegisterDocumentSet-bResponse", outcome.err(), trace)
+    }
+}
+
+/// ITI-61, as a Document Registry answers it: entries of documents that are made when somebody asks for them.
+pub struct RegisterOnDemand;
+
+impl Transaction for RegisterOnDemand {
+    type Wire = Soap;
+    const ID: Iti = Iti::Iti61;
+    type Request = Request;
+    type Response = Submission;
+    type Refusal = Refused;
+    type Echo = ();
+
+    fn echo(_: &Gateway, _: &Received, _: &soap::Message<'_>) {}
+
+    fn decode(_: &Gateway, _: &Caller, message: &soap::Message<'_>) -> Result<Request, Failure<Refused>> {
+        let request = Request::decode(message.envelope.body, Rules::RegisterOnDemand);
+        request.map_err(|refusal| Failure::Refused(refusal.into()))
+    }
+
+    async fn handle(
+        gateway: Arc<Gateway>,
+        call: Arc<Call<Request>>,
+        _extras: Attachments,
+    ) -> Result<Submission, Refused> {
+        let submission = call.permitted.request().submission.clone();
+        // Nobody would make them.
+        check_repositories(&gateway, &submission, "no source of on-demand documents is configured here")?;
+        register(&gateway, submission, Vec::new()).await
+    }
+
+    fn audit(request: &Request, outcome: &Result<Submission, Refused>) -> Vec<Part> {
+        audit(request, outcome)
+    }
+
+    fn encode((): (), outcome: Result<Submission, Refused>, trace: TraceId) -> soap::Answer {
+        // 3.61.4.2: the name of the response has no "Entry".
+        answer("urn:ihe:iti:2010:RegisterOnDemandDocumentResponse", outcome.err(), trace)
     }
 }
 
@@ -73,16 +117,12 @@ pub fn answer(action: &'static str, refused: Option<Refused>, trace: TraceId) ->
     soap::Answer { action, headers: String::new(), body, mtom: false, documents: Vec::new() }
 }
 
-/// The repository here registers its documents itself, with their bytes: metadata from elsewhere that names it would
-/// be of a document that nobody can retrieve.
-fn check_repositories(gateway: &Gateway, submission: &Submission) -> Result<(), Refused> {
+/// Refuses entries of our own repositories, of which nobody could retrieve the document.
+fn check_repositories(gateway: &Gateway, submission: &Submission, why: &str) -> Result<(), Refused> {
     let is_ours = |repository| gateway.community.home_of_repository(repository).is_some();
     let ours = submission.entries.iter().filter(|entry| entry.repository.as_ref().is_some_and(is_ours));
     let errors: Vec<RegistryError> = ours
-        .map(|entry| {
-            let text = "the repository is that of this gateway, which takes documents by ITI-41 only";
-            RegistryError::new(ErrorCode::XdsRegistryMetadataError, text).at(entry.id.to_string())
-        })
+        .map(|entry| RegistryError::new(ErrorCode::XdsRegistryMetadataError, why).at(entry.id.to_string()))
         .collect();
     if errors.is_empty() { Ok(()) } else { Err(Refused(errors)) }
 }

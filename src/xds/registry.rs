@@ -14,11 +14,11 @@ use crate::atna::Object;
 use crate::authenticate::Caller;
 use crate::ebxml::{ErrorCode, RegistryError, Severity};
 use crate::gateway::Gateway;
-use crate::id::{HomeCommunityId, PatientId, TraceId, Transaction as Iti};
+use crate::id::{HomeCommunityId, PatientId, RepositoryId, TraceId, Transaction as Iti};
 use crate::pipeline::soap::{self, Soap};
 use crate::pipeline::{Call, Failure, Part, Received, Transaction};
 use crate::routing::package::Attachments;
-use crate::storage::documents::SearchError;
+use crate::storage::documents::{Scope, SearchError, of_one_patient};
 use crate::storage::engine::StoreError;
 use crate::storage::identities::Resolution;
 
@@ -128,14 +128,15 @@ pub fn search(gateway: &Gateway, request: &Request, trace: TraceId) -> Response 
             }
         }
     }
+    let mut scope = Scope { all_versions: request.metadata_level == Some(2), ..Scope::default() };
+    if !request.association_statuses.is_empty() {
+        scope.associations.clone_from(&request.association_statuses);
+    }
     let mut objects = Vec::new();
     for query in queries {
         let one_patient = request.return_type == ReturnType::LeafClass && !multi_patient;
-        let found = match one_patient {
-            true => gateway.documents.search_one_patient(&gateway.tenant, &query, MOST),
-            false => gateway.documents.search(&gateway.tenant, &query, MOST),
-        };
-        match found {
+        let found = gateway.documents.search_in(&gateway.tenant, &query, &scope, MOST);
+        match if one_patient { found.and_then(of_one_patient) } else { found } {
             Ok(found) => objects.extend(found),
             Err(error) => return failed(&error, trace),
         }
@@ -235,26 +236,35 @@ pub async fn open(
     wanted: &DocumentId,
     home: Option<&HomeCommunityId>,
 ) -> Result<Opened, (ErrorCode, &'static str)> {
-    // Partners add and drop `urn:oid:`.
-    let repository = wanted.repository.as_str();
-    let bare = repository.strip_prefix("urn:oid:").unwrap_or(repository);
-    let bare = crate::id::RepositoryId::new(bare).map_err(|_| UNKNOWN_REPOSITORY)?;
-    match gateway.community.home_of_repository(&bare) {
-        Some(ours) if home.is_none_or(|home| home == ours) => {}
-        Some(_) | None => return Err(UNKNOWN_REPOSITORY),
-    }
+    let bare = own_repository(gateway, wanted, home)?;
     let stored = gateway.documents.document(&gateway.tenant, &wanted.document).map_err(|error| {
         tracing::error!(%error, "the document registry could not be read");
         (ErrorCode::XdsRepositoryError, "the document registry could not be read")
     })?;
     let stored = stored.filter(|stored| stored.entry.repository.as_ref() == Some(&bare));
     let stored = stored.ok_or((ErrorCode::XdsDocumentUniqueIdError, "there is no such document"))?;
-    let key = stored.content.ok_or((ErrorCode::XdsRepositoryError, "the document's bytes are not kept here"))?;
+    let key = stored.content.ok_or((ErrorCode::XdsDocumentUniqueIdError, "the document was removed"))?;
     let (_, content) = gateway.files.read(&gateway.tenant, &key).await.map_err(|error| {
         tracing::error!(%error, "a document's bytes could not be opened");
         (ErrorCode::XdsRepositoryError, "the document's bytes could not be read")
     })?;
     Ok(Opened { media_type: stored.entry.mime_type.to_string(), content: whole(content).boxed() })
+}
+
+/// The repository that a document is asked of, if it is one of ours, for that community or for any.
+pub(super) fn own_repository(
+    gateway: &Gateway,
+    wanted: &DocumentId,
+    home: Option<&HomeCommunityId>,
+) -> Result<RepositoryId, (ErrorCode, &'static str)> {
+    // Partners add and drop `urn:oid:`.
+    let repository = wanted.repository.as_str();
+    let bare = repository.strip_prefix("urn:oid:").unwrap_or(repository);
+    let bare = RepositoryId::new(bare).map_err(|_| UNKNOWN_REPOSITORY)?;
+    match gateway.community.home_of_repository(&bare) {
+        Some(ours) if home.is_none_or(|home| home == ours) => Ok(bare),
+        Some(_) | None => Err(UNKNOWN_REPOSITORY),
+    }
 }
 
 const UNKNOWN_REPOSITORY: (ErrorCode, &str) =

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::content::Content;
 use super::provide::{Refusal, Request};
 use super::registration::register;
+use super::retrieve::DocumentId;
 use crate::atna::Object;
 use crate::authenticate::Caller;
 use crate::ebxml::{ErrorCode, RegistryError, RegistryResponse};
@@ -169,6 +170,25 @@ pub async fn keep(
         forget(gateway, &published).await;
     }
     kept
+}
+
+/// Removes a document that is kept here, for good: its bytes go, its metadata is for the registry to remove (ITI-86).
+///
+/// First nothing names the bytes any more, then they go: whatever happens in between, the next start removes them.
+pub async fn discard(gateway: &Gateway, wanted: &DocumentId) -> Result<(), (ErrorCode, &'static str)> {
+    let repository = super::registry::own_repository(gateway, wanted, None)?;
+    let unreadable = |error: &dyn std::fmt::Display| {
+        tracing::error!(%error, "a document could not be removed");
+        (ErrorCode::XdsRemoveDocumentsError, "the document could not be removed")
+    };
+    let forgotten = gateway.documents.forget_content(&gateway.tenant, &wanted.document, &repository).await;
+    let keys = forgotten.map_err(|error| unreadable(&error))?;
+    if keys.is_empty() {
+        return Err((ErrorCode::XdsDocumentUniqueIdError, "there is no such document"));
+    }
+    // Another document may have the same bytes.
+    let is_kept = |sha256: &str| gateway.documents.keeps(&gateway.tenant, sha256).unwrap_or(true);
+    gateway.files.remove_orphans(&gateway.tenant, &keys, is_kept).await.map(drop).map_err(|error| unreadable(&error))
 }
 
 /// The bytes of a submission that was refused go, unless an earlier one brought the same. What cannot be looked up or

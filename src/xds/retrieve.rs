@@ -40,13 +40,7 @@ impl Request {
         let element = element.expect(ns::XDS, "RetrieveDocumentSetRequest")?;
         let documents = element
             .children_named(ns::XDS, "DocumentRequest")
-            .map(|request| {
-                Ok(DocumentId {
-                    home: home(request)?,
-                    repository: identifier(request, "RepositoryUniqueId", RepositoryId::new)?,
-                    document: identifier(request, "DocumentUniqueId", DocumentUniqueId::new)?,
-                })
-            })
+            .map(read_document)
             .collect::<Result<Vec<_>, DecodeError>>()?;
         if documents.is_empty() {
             element.only_child(ns::XDS, "DocumentRequest")?;
@@ -59,12 +53,26 @@ impl Request {
         let mut w = Writer::new();
         w.start("xds:RetrieveDocumentSetRequest").attribute("xmlns:xds", ns::XDS);
         for document in &self.documents {
-            w.start("xds:DocumentRequest");
-            document.write(&mut w);
-            w.end();
+            write_document(&mut w, document);
         }
         w.finish()
     }
+}
+
+/// Reads `xds:DocumentRequest`, which ITI-86 has too.
+pub(super) fn read_document(request: Element<'_>) -> Result<DocumentId, DecodeError> {
+    Ok(DocumentId {
+        home: home(request)?,
+        repository: identifier(request, "RepositoryUniqueId", RepositoryId::new)?,
+        document: identifier(request, "DocumentUniqueId", DocumentUniqueId::new)?,
+    })
+}
+
+/// Writes `xds:DocumentRequest`.
+pub(super) fn write_document(w: &mut Writer, document: &DocumentId) {
+    w.start("xds:DocumentRequest");
+    document.write(w);
+    w.end();
 }
 
 /// A document that was retrieved.

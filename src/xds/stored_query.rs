@@ -10,7 +10,7 @@ pub use crate::metadata::query::{
     AllOf, ContentFilter, FindDocuments, FindFolders, FindSubmissionSets, GetAll, Query, QueryError, Selector,
     TimeRange, WantedCode,
 };
-use crate::metadata::{Association, DocumentEntry, Folder, Problems, Rules, SubmissionSet};
+use crate::metadata::{Association, Availability, DocumentEntry, Folder, Problems, Rules, SubmissionSet};
 pub use crate::metadata::{Object, Reference};
 use crate::xml::Element;
 
@@ -25,6 +25,8 @@ pub struct Request {
     pub target_communities: Vec<HomeCommunityId>,
     /// `$MetadataLevel`: 2 asks for all versions of an object.
     pub metadata_level: Option<u8>,
+    /// `$XDSAssociationStatus`; empty where it is not told, which means approved ones.
+    pub association_statuses: Vec<Availability>,
     /// The query.
     pub query: Query,
 }
@@ -68,6 +70,7 @@ impl Request {
             home: None,
             target_communities: Vec::new(),
             metadata_level: None,
+            association_statuses: Vec::new(),
             query,
         }
     }
@@ -83,11 +86,13 @@ impl Request {
         let community = |text: &str| HomeCommunityId::lenient(text).map_err(|_| Refusal::MalformedHome);
         let targets = crate::metadata::query::texts(&request.slots, TARGET_COMMUNITIES);
         let level = crate::metadata::query::texts(&request.slots, METADATA_LEVEL);
+        let statuses = crate::metadata::query::texts(&request.slots, ASSOCIATION_STATUS);
         Ok(Self {
             return_type,
             home: request.home.as_deref().map(community).transpose()?,
             target_communities: targets.iter().map(|text| community(text)).collect::<Result<_, _>>()?,
             metadata_level: level.first().and_then(|text| text.parse().ok()),
+            association_statuses: statuses.iter().filter_map(|text| Availability::from_wire(text)).collect(),
             query: Query::from_slots(&request.id, &request.slots)?,
         })
     }
@@ -114,6 +119,10 @@ impl Request {
             self.metadata_level
                 .map(|level| Slot { name: METADATA_LEVEL.into(), values: vec![smol_str::format_smolstr!("{level}")] }),
         );
+        slots.extend(crate::metadata::query::list_slot(
+            ASSOCIATION_STATUS,
+            self.association_statuses.iter().map(|status| status.as_str()),
+        ));
         AdhocQueryRequest {
             return_type: self.return_type.as_str().into(),
             id: self.query.id().into(),
@@ -126,6 +135,7 @@ impl Request {
 
 const TARGET_COMMUNITIES: &str = "$targetCommunityIdList";
 const METADATA_LEVEL: &str = "$MetadataLevel";
+const ASSOCIATION_STATUS: &str = "$XDSAssociationStatus";
 
 /// The answer to a stored query.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -7,10 +7,12 @@ use std::sync::OnceLock;
 use causeway::xml::{Limits, ns, parse};
 
 /// Namespace, local name of the root (or the start of it), file under `corpus/schema`.
-const BODIES: [(&str, &str, &str); 11] = [
+const BODIES: [(&str, &str, &str); 13] = [
     (ns::QUERY, "AdhocQuery", "xds/query.xsd"),
     (ns::RS, "RegistryResponse", "xds/rs.xsd"),
     (ns::LCM, "SubmitObjectsRequest", "xds/lcm.xsd"),
+    (ns::LCM, "RemoveObjectsRequest", "xds/lcm.xsd"),
+    (ns::RMD, "RemoveDocumentsRequest", "xds-rmd/rmd.xsd"),
     (ns::XDS, "RetrieveDocumentSet", "xds/XDS.b_DocumentRepository.xsd"),
     (ns::XDS, "ProvideAndRegisterDocumentSetRequest", "xds/XDS.b_DocumentRepository.xsd"),
     (ns::HL7V3, "PRPA_IN201302UV02", "hl7v3/HL7V3/NE2008/multicacheschemas/PRPA_IN201302UV02.xsd"),

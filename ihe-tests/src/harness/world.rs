@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use causeway::app::{App, Running};
 use causeway::config;
 use causeway::gateway::Gateway;
-use causeway::id::{Clock, Code};
+use causeway::id::{Clock, Code, Transaction};
 use causeway::sandbox::{Sandbox, Site};
 use causeway::trust::issue::{Authority, KeyKind, Validity, write_public};
 use causeway::trust::{Tls, Trust};
@@ -191,7 +191,8 @@ impl Ground {
         ground.certify("stranger");
         let partner = format!(
             "name = \"Partner\"\nnetwork = \"local\"\nkind = \"local\"\nhome_community_id = \"{SOLO_PARTNER}\"\n\
-             responds = false\n"
+             responds = false\ntransactions_allowed = [{}]\n",
+            Transaction::ALL.iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", ")
         );
         ground.write("partners/partner.toml", &partner);
         ground

@@ -45,6 +45,8 @@ mod iti_51;
 #[cfg(test)]
 mod iti_55;
 #[cfg(test)]
+mod iti_57;
+#[cfg(test)]
 mod iti_78;
 #[cfg(test)]
 mod iti_8;

@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// ITI TF-2: Appendix V gives the names; the actions are those of each transaction's section.
-const OPERATIONS: [&str; 20] = [
+const OPERATIONS: [&str; 24] = [
     "DocumentRegistry.wsdl DocumentRegistry_Port_Soap12 DocumentRegistry_RegistryStoredQuery urn:ihe:iti:2007:RegistryStoredQuery",
     "DocumentRegistry.wsdl DocumentRegistry_Port_Soap12 DocumentRegistry_RegisterDocumentSet-b urn:ihe:iti:2007:RegisterDocumentSet-b",
     "DocumentRegistry.wsdl DocumentRegistry_Port_Soap12 DocumentRegistry_MultiPatientStoredQuery urn:ihe:iti:2009:MultiPatientStoredQuery",
     "DocumentRegistry.wsdl DocumentRegistry_Port_Soap12 DocumentRegistry_RegisterOnDemandDocumentEntry urn:ihe:iti:2010:RegisterOnDemandDocumentEntry",
+    "DocumentRegistry.wsdl DocumentRegistry_Port_Soap12 DocumentRegistry_UpdateDocumentSet urn:ihe:iti:2010:UpdateDocumentSet",
+    "DocumentRegistry.wsdl DocumentRegistry_Port_Soap12 DocumentRegistry_DeleteDocumentSet urn:ihe:iti:2010:DeleteDocumentSet",
+    "DocumentRegistry.wsdl DocumentRegistry_Port_Soap12 UpdateResponder_RestrictedUpdateDocumentSet urn:ihe:iti:2018:RestrictedUpdateDocumentSet",
     "DocumentRepository.wsdl DocumentRepository_Port_Soap12 DocumentRepository_ProvideAndRegisterDocumentSet-b urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b",
     "DocumentRepository.wsdl DocumentRepository_Port_Soap12 DocumentRepository_RetrieveDocumentSet urn:ihe:iti:2007:RetrieveDocumentSet",
+    "DocumentRepository.wsdl DocumentRepository_Port_Soap12 DocumentRepository_RemoveDocuments urn:ihe:iti:2017:RemoveDocuments",
     "InitiatingGateway.wsdl InitiatingGateway_Port_Soap12 InitiatingGateway_RegistryStoredQuery urn:ihe:iti:2007:RegistryStoredQuery",
     "InitiatingGateway.wsdl InitiatingGateway_Port_Soap12 InitiatingGateway_RetrieveDocumentSet urn:ihe:iti:2007:RetrieveDocumentSet",
     "InitiatingGatewayXCPD.wsdl InitiatingGateway_Response_Port_Soap12 InitiatingGateway_Deferred_PRPA_IN201306UV02 urn:hl7-org:v3:PRPA_IN201306UV02:Deferred:CrossGatewayPatientDiscovery",

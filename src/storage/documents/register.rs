@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::rows::{End, Kind, Row, View};
+use super::rows::{End, Kind, Row, View, derived};
 use super::{Conflicts, Registration};
 use crate::ebxml::{ErrorCode, RegistryError};
-use crate::id::{Dtm, EntryUuid, PatientId, Tenant};
+use crate::id::{Dtm, PatientId, Tenant};
 use crate::metadata::{
     Association, AssociationKind, Availability, DocumentEntry, DocumentKind, Folder, Object, ObjectId,
 };
@@ -21,37 +21,70 @@ pub(super) fn register(
     registration: &Registration,
     known: &dyn Fn(&Write<'_>, &PatientId) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
-    let view = View::new(write, sealer.clone(), tenant.clone());
-    let mut run = Run { view, registration, errors: Vec::new() };
-    if let Some(patient) = &registration.submission.set.patient_id
-        && !known(write, patient)?
-    {
-        let text = "the patient id of the submission is not known here";
-        run.errors.push(RegistryError::new(ErrorCode::XdsUnknownPatientId, text));
-    }
+    let mut run = Run::open(write, sealer, tenant, registration, known)?;
     run.check_ids()?;
     for association in &registration.submission.associations {
         run.check_association(association)?;
     }
-    if !run.errors.is_empty() {
-        return Err(StoreError::Undone(Arc::new(Conflicts(run.errors))));
-    }
+    run.outcome()?;
     run.store()
 }
 
-struct Run<'r, 'w, 't> {
-    view: View<&'w Write<'t>>,
-    registration: &'r Registration,
-    errors: Vec<RegistryError>,
+/// A submission on its way into the registry, and what is wrong with it so far.
+pub(super) struct Run<'r, 'w, 't> {
+    pub(super) view: View<&'w Write<'t>>,
+    pub(super) registration: &'r Registration,
+    pub(super) errors: Vec<RegistryError>,
 }
 
-impl Run<'_, '_, '_> {
-    fn conflict(&mut self, code: ErrorCode, id: &ObjectId, text: &str) {
+impl<'r, 'w, 't> Run<'r, 'w, 't> {
+    /// Begins with the patient, whom the community has to know.
+    pub(super) fn open(
+        write: &'w Write<'t>,
+        sealer: &Sealer,
+        tenant: &Tenant,
+        registration: &'r Registration,
+        known: &dyn Fn(&Write<'_>, &PatientId) -> Result<bool, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let view = View::new(write, sealer.clone(), tenant.clone());
+        let mut run = Self { view, registration, errors: Vec::new() };
+        if let Some(patient) = &registration.submission.set.patient_id
+            && !known(write, patient)?
+        {
+            let text = "the patient id of the submission is not known here";
+            run.errors.push(RegistryError::new(ErrorCode::XdsUnknownPatientId, text));
+        }
+        Ok(run)
+    }
+
+    /// Undoes everything if anything is wrong.
+    pub(super) fn outcome(&mut self) -> Result<(), StoreError> {
+        if self.errors.is_empty() {
+            return Ok(());
+        }
+        Err(StoreError::Undone(Arc::new(Conflicts(std::mem::take(&mut self.errors)))))
+    }
+
+    pub(super) fn conflict(&mut self, code: ErrorCode, id: &ObjectId, text: &str) {
         self.errors.push(RegistryError::new(code, text).at(id.to_string()));
     }
 
     /// New ids must be new; a document may come again if it is the same document.
     fn check_ids(&mut self) -> Result<(), StoreError> {
+        let submission = &self.registration.submission;
+        self.check_entry_uuids()?;
+        self.check_set()?;
+        for folder in &submission.folders {
+            if !self.view.of_unique_id(Kind::Folder, &folder.unique_id)?.is_empty() {
+                let text = "the uniqueId is registered already";
+                self.conflict(ErrorCode::XdsDuplicateUniqueIdInRegistry, &folder.id, text);
+            }
+        }
+        submission.entries.iter().try_for_each(|entry| self.check_content(entry))
+    }
+
+    /// No object has the entryUUID of another.
+    pub(super) fn check_entry_uuids(&mut self) -> Result<(), StoreError> {
         let submission = &self.registration.submission;
         let entries = submission.entries.iter().map(|entry| &entry.id);
         let folders = submission.folders.iter().map(|folder| &folder.id);
@@ -61,33 +94,39 @@ impl Run<'_, '_, '_> {
                 self.conflict(ErrorCode::XdsRegistryMetadataError, id, "the entryUUID is registered already");
             }
         }
-        let sets = [(Kind::SubmissionSet, &submission.set.id, &submission.set.unique_id)];
-        let folders = submission.folders.iter().map(|folder| (Kind::Folder, &folder.id, &folder.unique_id));
-        for (kind, id, unique_id) in sets.into_iter().chain(folders) {
-            if !self.view.of_unique_id(kind, unique_id)?.is_empty() {
-                let text = "the uniqueId is registered already";
-                self.conflict(ErrorCode::XdsDuplicateUniqueIdInRegistry, id, text);
-            }
-        }
-        for entry in &submission.entries {
-            for row in self.view.of_unique_id(Kind::Document, &entry.unique_id)? {
-                let Object::Document(before) = row.object else { continue };
-                let (code, text) = if before.hash != entry.hash {
-                    (ErrorCode::XdsNonIdenticalHash, "the uniqueId is that of a document with another hash")
-                } else if before.size != entry.size {
-                    (ErrorCode::XdsNonIdenticalSize, "the uniqueId is that of a document with another size")
-                } else {
-                    continue;
-                };
-                // One error for the entry, however often its document was registered.
-                self.conflict(code, &entry.id, text);
-                break;
-            }
+        Ok(())
+    }
+
+    /// A submission set is registered once.
+    pub(super) fn check_set(&mut self) -> Result<(), StoreError> {
+        let set = &self.registration.submission.set;
+        if !self.view.of_unique_id(Kind::SubmissionSet, &set.unique_id)?.is_empty() {
+            let text = "the uniqueId is registered already";
+            self.conflict(ErrorCode::XdsDuplicateUniqueIdInRegistry, &set.id, text);
         }
         Ok(())
     }
 
-    fn check_association(&mut self, association: &Association) -> Result<(), StoreError> {
+    fn check_content(&mut self, entry: &DocumentEntry) -> Result<(), StoreError> {
+        for row in self.view.of_unique_id(Kind::Document, &entry.unique_id)? {
+            let (superseded, Object::Document(before)) = (row.superseded, row.object) else { continue };
+            let (code, text) = if superseded {
+                continue;
+            } else if before.hash != entry.hash {
+                (ErrorCode::XdsNonIdenticalHash, "the uniqueId is that of a document with another hash")
+            } else if before.size != entry.size {
+                (ErrorCode::XdsNonIdenticalSize, "the uniqueId is that of a document with another size")
+            } else {
+                continue;
+            };
+            // One error for the entry, however often its document was registered.
+            self.conflict(code, &entry.id, text);
+            break;
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_association(&mut self, association: &Association) -> Result<(), StoreError> {
         let source = self.object(&association.source)?;
         let target = self.object(&association.target)?;
         let (Some(source), Some(target)) = (source, target) else {
@@ -173,7 +212,7 @@ impl Run<'_, '_, '_> {
 
     /// 4.2.2.2.3: the old document and all that was added to it or made of it are deprecated, and folders that hold
     /// it hold the new one too.
-    fn replace(&self, association: &Association) -> Result<(), StoreError> {
+    pub(super) fn replace(&self, association: &Association) -> Result<(), StoreError> {
         let (Some(new), Some(old)) = (association.source.uuid(), association.target.uuid()) else { return Ok(()) };
         let mut seen = HashSet::from([new]);
         let mut waiting = vec![old];
@@ -200,8 +239,7 @@ impl Run<'_, '_, '_> {
                 Ok::<_, StoreError>(members.iter().any(|member| member.source == link.source))
             };
             if is_folder && !holds_new()? {
-                // The write may run twice, and the second run must not differ: the id follows from the members'.
-                let id = derived(holder, new);
+                let id = derived(&[holder.as_bytes(), new.as_bytes()]);
                 self.link(Association::new(id, AssociationKind::HasMember, holder.into(), new.into()))?;
             }
         }
@@ -209,7 +247,7 @@ impl Run<'_, '_, '_> {
     }
 
     /// Puts an association in. A folder that gets a document was updated now (4.2.3.4.6).
-    fn link(&self, mut association: Association) -> Result<(), StoreError> {
+    pub(super) fn link(&self, mut association: Association) -> Result<(), StoreError> {
         association.availability = Some(Availability::Approved);
         if association.kind == AssociationKind::HasMember
             && let Some(mut row) = self.row(&association.source)?
@@ -221,20 +259,20 @@ impl Run<'_, '_, '_> {
         self.add(Object::Association(Box::new(association)), None)
     }
 
-    fn add(&self, object: Object, content: Option<String>) -> Result<(), StoreError> {
-        self.view.add(&Row { object, content, registered: self.registration.now })
+    pub(super) fn add(&self, object: Object, content: Option<String>) -> Result<(), StoreError> {
+        self.view.add(&Row::new(object, content, self.registration.now))
     }
 
-    fn now(&self) -> Option<Dtm> {
+    pub(super) fn now(&self) -> Option<Dtm> {
         self.registration.now.to_dtm().parse().ok()
     }
 
-    fn row(&self, id: &ObjectId) -> Result<Option<Row>, StoreError> {
+    pub(super) fn row(&self, id: &ObjectId) -> Result<Option<Row>, StoreError> {
         id.uuid().map_or(Ok(None), |uuid| self.view.row(uuid))
     }
 
     /// An object of the submission or of the registry.
-    fn object(&self, id: &ObjectId) -> Result<Option<Object>, StoreError> {
+    pub(super) fn object(&self, id: &ObjectId) -> Result<Option<Object>, StoreError> {
         let submission = &self.registration.submission;
         if let Some(entry) = submission.entries.iter().find(|entry| entry.id == *id) {
             return Ok(Some(Object::Document(Box::new(entry.clone()))));
@@ -250,12 +288,4 @@ impl Run<'_, '_, '_> {
         }
         Ok(self.row(id)?.map(|row| row.object))
     }
-}
-
-fn derived(folder: EntryUuid, document: EntryUuid) -> EntryUuid {
-    let both = [folder.as_bytes().as_slice(), document.as_bytes()].concat();
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &both);
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest.as_ref()[..16]);
-    EntryUuid::from_bytes(*uuid::Builder::from_custom_bytes(bytes).as_uuid().as_bytes())
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::rows::{End, Kind, Reading, Row, View};
-use super::{SearchError, StoredDocument};
+use super::rows::{End, Kind, Reading, Row, View, kind_of};
+use super::{Scope, SearchError, StoredDocument};
 use crate::id::{DocumentUniqueId, EntryUuid, PatientId};
 use crate::metadata::SubmissionSet;
 use crate::metadata::query::{ContentFilter, GetAll, Query, Selector, has_references, has_status, wants_kind};
@@ -13,8 +13,13 @@ use crate::metadata::{
 use crate::storage::engine::StoreError;
 
 /// All objects that answer a query.
-pub(super) fn search(view: &View<Reading>, query: &Query, limit: usize) -> Result<Vec<Object>, SearchError> {
-    let mut found = Found { view, limit, objects: Vec::new(), ids: HashSet::new() };
+pub(super) fn search(
+    view: &View<Reading>,
+    query: &Query,
+    scope: &Scope,
+    limit: usize,
+) -> Result<Vec<Object>, SearchError> {
+    let mut found = Found { view, scope, limit, objects: Vec::new(), ids: HashSet::new() };
     match query {
         Query::FindDocuments(find) | Query::FindDocumentsForMultiplePatients(find) => {
             found.documents_of(&find.patients, |entry| find.matches(entry))?;
@@ -56,20 +61,25 @@ pub(super) fn document(
     view: &View<Reading>,
     unique_id: &DocumentUniqueId,
 ) -> Result<Option<StoredDocument>, StoreError> {
-    let mut best: Option<StoredDocument> = None;
+    let mut best: Option<(bool, StoredDocument)> = None;
     for row in view.of_unique_id(Kind::Document, unique_id)? {
         let Object::Document(entry) = row.object else { continue };
-        let is_better = best.is_none() || entry.availability == Some(Availability::Approved);
+        let is_newest = !row.superseded;
+        let is_better = match &best {
+            None => true,
+            Some((newest, _)) => entry.availability == Some(Availability::Approved) || (is_newest && !newest),
+        };
         if is_better {
-            best = Some(StoredDocument { entry: *entry, content: row.content });
+            best = Some((is_newest, StoredDocument { entry: *entry, content: row.content }));
         }
     }
-    Ok(best)
+    Ok(best.map(|(_, document)| document))
 }
 
 /// What was found so far, each object once.
 struct Found<'v> {
     view: &'v View<Reading>,
+    scope: &'v Scope,
     limit: usize,
     objects: Vec<Object>,
     ids: HashSet<ObjectId>,
@@ -88,14 +98,29 @@ impl Found<'_> {
 
     /// The rows of each patient; of everybody if no patient is named (ITI-51).
     fn rows_of(&self, kind: Kind, patients: &[PatientId]) -> Result<Vec<Row>, StoreError> {
-        if patients.is_empty() {
-            return self.view.of_patient(kind, None);
-        }
         let mut rows = Vec::new();
+        if patients.is_empty() {
+            rows = self.view.of_patient(kind, None)?;
+        }
         for patient in patients {
             rows.extend(self.view.of_patient(kind, Some(patient))?);
         }
+        self.keep_wanted_versions(&mut rows);
         Ok(rows)
+    }
+
+    /// Who does not ask for versions gets the newest.
+    fn keep_wanted_versions(&self, rows: &mut Vec<Row>) {
+        if !self.scope.all_versions {
+            rows.retain(|row| !row.superseded);
+        }
+    }
+
+    /// The associations of a wanted status that have an object at an end.
+    fn links_at(&self, end: End, id: EntryUuid) -> Result<Vec<Association>, StoreError> {
+        let mut links = self.view.links(end, id)?;
+        links.retain(|link| has_status(&self.scope.associations, link.availability));
+        Ok(links)
     }
 
     fn documents_of(
@@ -149,7 +174,7 @@ impl Found<'_> {
         while !ends.is_empty() {
             let mut next = Vec::new();
             for id in ends {
-                for association in self.view.links(End::Target, id)? {
+                for association in self.links_at(End::Target, id)? {
                     if self.ids.contains(&association.source) && !self.ids.contains(&association.id) {
                         next.extend(association.id.uuid());
                         self.add(Object::Association(Box::new(association)))?;
@@ -174,16 +199,23 @@ impl Found<'_> {
     fn selected(&self, kind: Kind, selector: &Selector) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::new();
         match selector {
-            // Every object has one version here, so its logical id is its id.
-            Selector::Ids(ids) | Selector::LogicalIds(ids) => {
+            // Who names an entryUUID means that version.
+            Selector::Ids(ids) => {
                 for id in uuids(ids) {
                     rows.extend(self.view.row(id)?.filter(|row| kind_of(&row.object) == Some(kind)));
                 }
+            }
+            Selector::LogicalIds(ids) => {
+                for id in uuids(ids) {
+                    rows.extend(self.view.versions(id)?.into_iter().filter(|row| kind_of(&row.object) == Some(kind)));
+                }
+                self.keep_wanted_versions(&mut rows);
             }
             Selector::UniqueIds(ids) => {
                 for id in ids {
                     rows.extend(self.view.of_unique_id(kind, id)?);
                 }
+                self.keep_wanted_versions(&mut rows);
             }
         }
         Ok(rows)
@@ -193,7 +225,7 @@ impl Found<'_> {
         let mut links = Vec::new();
         for id in ids {
             for end in [End::Source, End::Target] {
-                links.extend(self.view.links(end, *id)?);
+                links.extend(self.links_at(end, *id)?);
             }
         }
         Ok(links)
@@ -233,7 +265,7 @@ impl Found<'_> {
 
     fn holders(&self, id: EntryUuid) -> Result<Vec<(Association, Object)>, StoreError> {
         let mut holders = Vec::new();
-        for association in self.view.links(End::Target, id)? {
+        for association in self.links_at(End::Target, id)? {
             if association.kind == AssociationKind::HasMember
                 && let Some(source) = association.source.uuid()
                 && let Some(row) = self.view.row(source)?
@@ -247,8 +279,12 @@ impl Found<'_> {
     /// The members of sets or folders that pass the filter, and what connects them.
     fn contents(&mut self, holders: &[EntryUuid], filter: &ContentFilter) -> Result<(), SearchError> {
         for holder in holders {
-            for association in self.view.links(End::Source, *holder)? {
-                let Some(member) = association.target.uuid() else { continue };
+            for association in self.links_at(End::Source, *holder)? {
+                // Submissions that change the status of an object do not hold it.
+                let Some(member) = association.target.uuid().filter(|_| association.kind == AssociationKind::HasMember)
+                else {
+                    continue;
+                };
                 match self.view.row(member)?.map(|row| row.object) {
                     Some(Object::Document(entry)) if filter.matches(&entry) => self.add(Object::Document(entry))?,
                     Some(Object::Folder(folder)) => self.add(Object::Folder(folder))?,
@@ -286,15 +322,6 @@ impl Found<'_> {
             }
         }
         Ok(())
-    }
-}
-
-fn kind_of(object: &Object) -> Option<Kind> {
-    match object {
-        Object::Document(_) => Some(Kind::Document),
-        Object::SubmissionSet(_) => Some(Kind::SubmissionSet),
-        Object::Folder(_) => Some(Kind::Folder),
-        Object::Association(_) | Object::Reference(_) => None,
     }
 }
 

@@ -8,6 +8,9 @@ use crate::metadata::{
 };
 use crate::storage::engine::Settings;
 
+mod removal;
+mod versions;
+
 const OLD_STATUSES: [Availability; 2] = [Availability::Approved, Availability::Deprecated];
 
 struct Registry {

@@ -100,6 +100,7 @@ fn every_query_is_valid_and_read_back() {
             home: Some("urn:oid:2.999.1".parse().unwrap()),
             target_communities: vec!["urn:oid:2.999.1".parse().unwrap(), "urn:oid:2.999.2".parse().unwrap()],
             metadata_level: Some(2),
+            association_statuses: vec![crate::metadata::Availability::Deprecated],
             query,
         };
         let xml = request.encode();
