@@ -1,12 +1,14 @@
 //! The command line.
 //!
-//! Commands that work with a gateway's data (`discover`, `query`, `retrieve`, `fetch`, `documents`, `trace`) are run by
+//! Commands that work with a gateway's data (`discover`, `query`, `retrieve`, `fetch`, `documents`, `patients`, `trace`) are run by
 //! the gateway if it is serving, through the socket in its data folder, and else in this process: the answer is the same.
 
 mod account;
 mod arguments;
 mod certificates;
 mod commands;
+mod patients;
+mod progress;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +44,9 @@ enum Command {
     /// Documents of our own community.
     #[command(subcommand)]
     Documents(arguments::Documents),
+    /// Patients of our own community.
+    #[command(subcommand)]
+    Patients(patients::Patients),
     /// Past exchanges: what happened with each partner, and why.
     #[command(subcommand)]
     Trace(arguments::Trace),

@@ -12,11 +12,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::bulk::import::Watch;
+use crate::bulk::{export, import};
 use crate::gateway::Gateway;
 use crate::id::{Demographics, Dtm, ExchangePurpose, Gender, HomeCommunityId, PatientId, PersonName, TraceId};
 use crate::net::control::{self, Control};
 use crate::pipeline::outgoing::Errands;
-use crate::storage::identities::Resolution;
+use crate::storage::identities::{Import, Resolution};
 use crate::storage::traces::Trace;
 use crate::xcpd::initiating_gateway::Sought;
 
@@ -96,6 +98,18 @@ pub enum Operation {
         /// The file, or the folder for it.
         out: PathBuf,
     },
+    /// Take a file of patients in.
+    ImportPatients {
+        /// Which, and how.
+        request: import::Request,
+    },
+    /// Write all patients into a file.
+    ExportPatients {
+        /// Which, and how.
+        request: export::Request,
+    },
+    /// Every import of patients, ended or not.
+    ListImports,
     /// The latest exchanges.
     Traces {
         /// How many.
@@ -168,6 +182,14 @@ pub enum Outcome {
     File(PathBuf),
     /// Of a look at past exchanges.
     Traces(Vec<Trace>),
+    /// How far an import or export of patients is; another outcome follows.
+    Progress(import::Progress),
+    /// Of an import of patients.
+    PatientsImported(import::Report),
+    /// Of an export of patients.
+    PatientsExported(export::Report),
+    /// Of a list of imports.
+    Imports(Vec<Import>),
     /// It was not done, for this reason.
     Failed(String),
 }
@@ -185,6 +207,12 @@ impl OperationError {
 
 /// Does it.
 pub async fn run(gateway: &Arc<Gateway>, operation: Operation) -> Outcome {
+    let watch = Watch { progress: Arc::new(drop), stop: CancellationToken::new() };
+    run_watched(gateway, operation, &watch).await
+}
+
+/// Does it, and tells how far it is where that takes long.
+pub async fn run_watched(gateway: &Arc<Gateway>, operation: Operation, watch: &Watch) -> Outcome {
     let done = match operation {
         Operation::Discover { errand, patient } => fetch::discover(gateway, &errand, &patient).await,
         Operation::Query { errand, patient } => fetch::query(gateway, &errand, &patient).await,
@@ -203,6 +231,15 @@ pub async fn run(gateway: &Arc<Gateway>, operation: Operation) -> Outcome {
         }
         Operation::ViewDocument { user, document, out } => {
             show::view(gateway, &user, &document, &out).await.map(Outcome::File)
+        }
+        Operation::ImportPatients { request } => {
+            import::run(gateway, &request, watch).await.map(Outcome::PatientsImported).map_err(OperationError::new)
+        }
+        Operation::ExportPatients { request } => {
+            export::run(gateway, &request, watch).await.map(Outcome::PatientsExported).map_err(OperationError::new)
+        }
+        Operation::ListImports => {
+            gateway.identities.imports(&gateway.tenant).map(Outcome::Imports).map_err(OperationError::new)
         }
         Operation::Traces { limit } => gateway.traces.latest(limit).map(Outcome::Traces).map_err(OperationError::new),
         Operation::Trace { id } => match gateway.traces.get(id) {
@@ -227,19 +264,48 @@ pub async fn serve(control: Control, gateway: Arc<Gateway>, stop: CancellationTo
                 }
             },
         };
-        let gateway = gateway.clone();
+        let (gateway, stop) = (gateway.clone(), stop.child_token());
         tokio::spawn(async move {
             let Ok(line) = control::read_line(&mut stream).await else { return };
-            let outcome = match serde_json::from_str(&line) {
-                Ok(operation) => run(&gateway, operation).await,
-                Err(_) => Outcome::Failed("not an operation that this version knows".into()),
-            };
-            let Ok(line) = serde_json::to_string(&outcome) else { return };
-            if let Err(error) = control::write_line(&mut stream, &line).await {
+            if let Err(error) = answer(&mut stream, &line, &gateway, stop).await {
                 tracing::debug!(%error, "whoever asked has gone");
             }
         });
     }
+}
+
+/// Does what a line asks for. What takes long tells how far it is, and ends when nobody listens any more.
+async fn answer(
+    stream: &mut tokio::io::BufReader<tokio::net::UnixStream>,
+    line: &str,
+    gateway: &Arc<Gateway>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let Ok(operation) = serde_json::from_str(line) else {
+        return say(stream, &Outcome::Failed("not an operation that this version knows".into())).await;
+    };
+    let (tell, mut told) = tokio::sync::watch::channel(None);
+    // Only the latest matters to whoever listens.
+    let watch =
+        Watch { progress: Arc::new(move |progress| tell.send(Some(progress)).unwrap_or_default()), stop: stop.clone() };
+    let mut done = std::pin::pin!(run_watched(gateway, operation, &watch));
+    loop {
+        tokio::select! {
+            outcome = &mut done => return say(stream, &outcome).await,
+            Ok(()) = told.changed() => {
+                let progress = *told.borrow_and_update();
+                if let Some(progress) = progress
+                    && say(stream, &Outcome::Progress(progress)).await.is_err()
+                {
+                    stop.cancel();
+                }
+            }
+        }
+    }
+}
+
+async fn say(stream: &mut tokio::io::BufReader<tokio::net::UnixStream>, outcome: &Outcome) -> std::io::Result<()> {
+    control::write_line(stream, &serde_json::to_string(outcome)?).await
 }
 
 impl Errand {

@@ -168,6 +168,43 @@ impl Event {
     }
 }
 
+/// A participant with a role of DICOM's, as `Import` and `Export` want them.
+fn with_role(participant: Participant, role: Code) -> Participant {
+    Participant { roles: vec![role], ..participant }
+}
+
+impl Event {
+    /// A file of patients was taken in, in the name of a source (DICOM PS3.15 A.5.3.7).
+    pub fn patients_imported(
+        occasion: Occasion,
+        application: &str,
+        person: Participant,
+        source: &str,
+        file: Object,
+    ) -> Self {
+        let mut event = Self::activity(occasion, EventId::Import, Action::Create, None);
+        let media = Participant { user_id: source.into(), ..Participant::default() };
+        event.participants.extend([
+            Participant { requestor: true, ..person },
+            with_role(media, dicom("110154", "Source Media")),
+            with_role(this_application(application), dicom("110152", "Destination Role ID")),
+        ]);
+        event.object(file)
+    }
+
+    /// All patients were written into a file (DICOM PS3.15 A.5.3.6).
+    pub fn patients_exported(occasion: Occasion, application: &str, person: Participant, file: Object) -> Self {
+        let mut event = Self::activity(occasion, EventId::Export, Action::Read, None);
+        let media = Participant { user_id: "file".into(), ..Participant::default() };
+        event.participants.extend([
+            Participant { requestor: true, ..person },
+            with_role(this_application(application), dicom("110153", "Source Role ID")),
+            with_role(media, dicom("110155", "Destination Media")),
+        ]);
+        event.object(file)
+    }
+}
+
 fn this_application(name: &str) -> Participant {
     let roles = vec![dicom("110150", "Application")];
     Participant { user_id: name.into(), roles, ..Participant::default() }.recorder()

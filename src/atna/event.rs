@@ -365,6 +365,11 @@ impl Object {
         object
     }
 
+    /// A file of patients that was taken in or written, by a digest of its bytes or the name of the exchange.
+    pub fn patient_file(id: &str) -> Self {
+        Self::new(ObjectKind::System, 20, rfc3881("12", "URI"), Some(id.to_owned()))
+    }
+
     /// The organisation that a person asked for.
     pub fn organization(id: &str, name: &str) -> Self {
         let id_type = rfc3881("12", "URI");

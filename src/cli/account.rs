@@ -1,8 +1,10 @@
 //! What people read: accounts of exchanges, lists, reports.
 
 use crate::atna::verify::Report;
+use crate::bulk::{export, import};
 use crate::id::Transaction;
 use crate::operations::{Account, Imported, Listed, Outcome, Shown};
+use crate::storage::identities::Import;
 use crate::storage::traces::{Step, Trace};
 
 /// The account of an exchange: each partner's part, then what came of it.
@@ -110,6 +112,90 @@ pub fn shown(shown: &Shown) -> String {
     text
 }
 
+/// What an import of patients came to.
+pub fn patients_imported(report: &import::Report) -> String {
+    let (import, counts) = (&report.import, &report.import.counts);
+    let mut text = String::new();
+    if report.was_finished {
+        let at = import.finished.map(|at| at.to_rfc3339()).unwrap_or_default();
+        line(
+            &mut text,
+            &format!("This file was imported before, by {}, and ended at {at}. Nothing was done.", import.user),
+        );
+    } else if report.resumed {
+        line(&mut text, "Went on where an earlier run was ended.");
+    }
+    line(
+        &mut text,
+        &format!(
+            "{} read as {}: {} added ({} of them to patients known by other identifiers), {} updated, {} unchanged, {} \
+             merges and links, {} of no patient, {} rejected",
+            counts.read,
+            report.format.name(),
+            counts.added,
+            counts.matched,
+            counts.updated,
+            counts.unchanged,
+            counts.relations,
+            counts.skipped,
+            counts.rejected,
+        ),
+    );
+    if counts.review > 0 {
+        line(&mut text, &format!("{} look like a patient who is known; someone should decide", counts.review));
+    }
+    if let Some(rejects) = &report.rejects {
+        line(&mut text, &format!("What was rejected, and why: {}", rejects.display()));
+    }
+    if import.finished.is_none() {
+        line(
+            &mut text,
+            &format!(
+                "Not ended: {} of {} bytes are done. Run the same command again to go on.",
+                import.place.offset, import.size
+            ),
+        );
+    }
+    text
+}
+
+/// What an export of patients came to.
+pub fn patients_exported(report: &export::Report) -> String {
+    let mut text = String::new();
+    line(
+        &mut text,
+        &format!(
+            "{} patients with {} records, {} bytes, SHA-256 {}",
+            report.persons, report.records, report.bytes, report.digest
+        ),
+    );
+    if report.incomplete > 0 {
+        let what = "records have values for which this form of file has no place; csv has one for all";
+        line(&mut text, &format!("{} {what}", report.incomplete));
+    }
+    if report.apart_not_told > 0 {
+        let what = "pairs that are kept apart could not be told in this form of file";
+        line(&mut text, &format!("{} {what}", report.apart_not_told));
+    }
+    text
+}
+
+/// Every import of patients.
+pub fn imports(imports: &[Import]) -> String {
+    let mut text = String::new();
+    for one in imports {
+        let state = match one.finished {
+            Some(at) => format!("ended {}", at.to_rfc3339()),
+            None => format!("at byte {} of {}", one.place.offset, one.size),
+        };
+        let counts = &one.counts;
+        let what = format!("{} added, {} updated, {} rejected", counts.added, counts.updated, counts.rejected);
+        line(&mut text, &format!("{}  {state}  {what}  {} ({})", one.started.to_rfc3339(), one.file, one.user));
+    }
+    line(&mut text, &format!("{} imports", imports.len()));
+    text
+}
+
 /// The result of a proof of the audit trail.
 pub fn audit(report: &Report) -> String {
     match &report.problem {
@@ -131,6 +217,10 @@ pub fn outcome(outcome: &Outcome) -> String {
         Outcome::Documents(list) => listed(list),
         Outcome::Traces(list) if list.is_empty() => "no such exchange\n".into(),
         Outcome::Traces(list) => list.iter().map(trace).collect(),
+        Outcome::Progress(progress) => format!("{} of {}\n", progress.done, progress.size),
+        Outcome::PatientsImported(report) => patients_imported(report),
+        Outcome::PatientsExported(report) => patients_exported(report),
+        Outcome::Imports(list) => imports(list),
         Outcome::Failed(reason) => format!("{reason}\n"),
     }
 }

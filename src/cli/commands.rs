@@ -3,15 +3,19 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::arguments::{Documents, Errand, Fetch, Patient, Retrieve, Trace};
+use super::progress::Bar;
 use super::{
     AuditCommand, CheckArguments, CliError, Command, ConfigArguments, SandboxArguments, account, certificates,
 };
 use crate::app::App;
 use crate::atna::verify::verify;
+use crate::bulk::import::Watch;
 use crate::config::{self, LogFormat, Settings, check};
 use crate::id::Clock;
 use crate::net::control;
@@ -58,6 +62,7 @@ pub fn dispatch(command: Command) -> Result<ExitCode, CliError> {
             let out = absolute(&out)?;
             operate(&config, json, Operation::ViewDocument { user, document, out })
         }
+        Command::Patients(command) => super::patients::run(command),
         Command::Trace(Trace::List { config, limit, json }) => operate(&config, json, Operation::Traces { limit }),
         Command::Trace(Trace::Show { config, trace, json }) => operate(&config, json, Operation::Trace { id: trace }),
         Command::Audit(AuditCommand::Verify { config, json }) => audit(&config, json),
@@ -65,17 +70,17 @@ pub fn dispatch(command: Command) -> Result<ExitCode, CliError> {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::new)
 }
 
-fn settings(arguments: &ConfigArguments) -> Result<Settings, CliError> {
+pub(super) fn settings(arguments: &ConfigArguments) -> Result<Settings, CliError> {
     config::load(&arguments.config)
         .map_err(|problems| CliError(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
 }
 
 /// Starts the log. Commands for people keep it to warnings, so that what they print is what they say.
-fn log(format: LogFormat, level: &str) {
+pub(super) fn log(format: LogFormat, level: &str) {
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Colours are for people; a log that goes into a file or a collector has none.
@@ -148,30 +153,73 @@ fn check(arguments: &CheckArguments) -> ExitCode {
 }
 
 /// Has the gateway do it if it serves, else does it here.
-fn operate(arguments: &ConfigArguments, json: bool, operation: Operation) -> Result<ExitCode, CliError> {
+pub(super) fn operate(arguments: &ConfigArguments, json: bool, operation: Operation) -> Result<ExitCode, CliError> {
     let settings = settings(arguments)?;
     log(LogFormat::Text, "warn");
-    let outcome = runtime()?.block_on(async {
-        if let Some(mut stream) = control::connect(&settings.store.folder).await {
-            let line = serde_json::to_string(&operation).map_err(CliError::new)?;
-            control::write_line(&mut stream, &line).await.map_err(CliError::new)?;
+    let outcome = runtime()?.block_on(perform(settings, |_| operation, Bar::none()))?;
+    report(&outcome, json)
+}
+
+/// Who does what is asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Doer {
+    /// A gateway that serves, and has others to serve too.
+    Gateway,
+    /// This process, alone.
+    Us,
+}
+
+/// Has the gateway do it if it serves, else does it here; the bar shows how far it is. Interrupted, what can be ended
+/// in good order is.
+pub(super) async fn perform(
+    settings: Settings,
+    operation: impl FnOnce(Doer) -> Operation,
+    bar: Bar,
+) -> Result<Outcome, CliError> {
+    if let Some(mut stream) = control::connect(&settings.store.folder).await {
+        let line = serde_json::to_string(&operation(Doer::Gateway)).map_err(CliError::new)?;
+        control::write_line(&mut stream, &line).await.map_err(CliError::new)?;
+        loop {
             let answer = control::read_line(&mut stream).await.map_err(CliError::new)?;
-            return serde_json::from_str(&answer)
-                .map_err(|_| CliError("the gateway gave no answer that this version understands".into()));
+            match serde_json::from_str(&answer) {
+                Ok(Outcome::Progress(progress)) => bar.show(progress),
+                Ok(outcome) => return Ok(outcome),
+                Err(_) => return Err(CliError("the gateway gave no answer that this version understands".into())),
+            }
         }
-        let app = App::open(settings, Clock::system()).map_err(CliError::new)?;
-        let outcome = operations::run(&app.gateway, operation).await;
-        app.close().await;
-        Ok(outcome)
-    })?;
+    }
+    let app = App::open(settings, Clock::system()).map_err(CliError::new)?;
+    let stop = CancellationToken::new();
+    let watch = Watch { progress: Arc::new(move |progress| bar.show(progress)), stop: stop.clone() };
+    let outcome = {
+        let mut done = std::pin::pin!(operations::run_watched(&app.gateway, operation(Doer::Us), &watch));
+        tokio::select! {
+            outcome = &mut done => outcome,
+            () = until_interrupted() => {
+                stop.cancel();
+                // A second interrupt ends the process.
+                tokio::select! {
+                    outcome = &mut done => outcome,
+                    () = until_interrupted() => return Err(CliError("interrupted".into())),
+                }
+            }
+        }
+    };
+    app.close().await;
+    Ok(outcome)
+}
+
+/// Prints what came of it.
+pub(super) fn report(outcome: &Outcome, json: bool) -> Result<ExitCode, CliError> {
     if json {
         println!("{}", serde_json::to_string_pretty(&outcome).map_err(CliError::new)?);
     } else {
-        print!("{}", account::outcome(&outcome));
+        print!("{}", account::outcome(outcome));
     }
-    Ok(match &outcome {
+    Ok(match outcome {
         Outcome::Failed(_) => ExitCode::FAILURE,
         Outcome::Imported(imported) if !imported.refused.is_empty() => ExitCode::FAILURE,
+        Outcome::PatientsImported(report) if !report.is_whole() => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     })
 }
@@ -258,6 +306,6 @@ fn patient(sought: Patient) -> Result<PatientSought, CliError> {
     }
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, CliError> {
     std::path::absolute(path).map_err(CliError::new)
 }

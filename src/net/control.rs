@@ -1,5 +1,5 @@
 //! The gateway's own door for its command line: a socket in the data folder that only the gateway's user can open.
-//! One line of JSON asks, one answers.
+//! One line of JSON asks; lines that tell how far it is may come before the one that answers.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -37,14 +37,14 @@ pub fn listen(folder: &Path) -> io::Result<Control> {
 }
 
 /// Whether a gateway serves from a data folder, and the connection to it.
-pub async fn connect(folder: &Path) -> Option<UnixStream> {
-    UnixStream::connect(socket_path(folder)).await.ok()
+pub async fn connect(folder: &Path) -> Option<BufReader<UnixStream>> {
+    UnixStream::connect(socket_path(folder)).await.ok().map(BufReader::new)
 }
 
 impl Control {
     /// The next caller.
-    pub async fn accept(&self) -> io::Result<UnixStream> {
-        Ok(self.listener.accept().await?.0)
+    pub async fn accept(&self) -> io::Result<BufReader<UnixStream>> {
+        Ok(BufReader::new(self.listener.accept().await?.0))
     }
 }
 
@@ -55,15 +55,15 @@ impl Drop for Control {
     }
 }
 
-/// Reads one line.
-pub async fn read_line(stream: &mut UnixStream) -> io::Result<String> {
+/// Reads one line; empty when the other side is gone.
+pub async fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<String> {
     let mut line = String::new();
-    BufReader::new(stream.take(LONGEST)).read_line(&mut line).await?;
+    stream.take(LONGEST).read_line(&mut line).await?;
     Ok(line)
 }
 
 /// Writes one line.
-pub async fn write_line(stream: &mut UnixStream, line: &str) -> io::Result<()> {
+pub async fn write_line(stream: &mut BufReader<UnixStream>, line: &str) -> io::Result<()> {
     stream.write_all(line.as_bytes()).await?;
     stream.write_all(b"\n").await?;
     stream.flush().await

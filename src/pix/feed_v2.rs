@@ -122,6 +122,19 @@ pub enum FeedRequest {
     Unlink(PatientId, PatientId),
 }
 
+impl FeedRequest {
+    /// Every identifier that it speaks of.
+    pub fn ids(&self) -> Box<dyn Iterator<Item = &PatientId> + '_> {
+        match self {
+            Self::Add { ids, .. } | Self::Revise { ids, .. } => Box::new(ids.iter()),
+            Self::Merge(pairs) | Self::ChangeId(pairs) => {
+                Box::new(pairs.iter().flat_map(|pair| [&pair.survivor, &pair.subsumed]))
+            }
+            Self::Link(a, b) | Self::Unlink(a, b) => Box::new([a, b].into_iter()),
+        }
+    }
+}
+
 /// An identifier of PID-3 that stays and the one of MRG-1 that goes, of the same authority and not equal.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pair {

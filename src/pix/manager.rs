@@ -41,17 +41,6 @@ pub fn answer(gateway: &Gateway, question: &Question) -> Answer {
     }
 }
 
-/// Every identifier that a feed speaks of.
-fn ids(change: &FeedRequest) -> Box<dyn Iterator<Item = &PatientId> + '_> {
-    match change {
-        FeedRequest::Add { ids, .. } | FeedRequest::Revise { ids, .. } => Box::new(ids.iter()),
-        FeedRequest::Merge(pairs) | FeedRequest::ChangeId(pairs) => {
-            Box::new(pairs.iter().flat_map(|pair| [&pair.survivor, &pair.subsumed]))
-        }
-        FeedRequest::Link(a, b) | FeedRequest::Unlink(a, b) => Box::new([a, b].into_iter()),
-    }
-}
-
 /// Does what a feed asks for, if all of its identifiers are of domains that the source may feed. In ITI-8 and
 /// ITI-44 a merge needs both identifiers to be known; ITI-30 makes do with less.
 pub async fn apply(
@@ -61,7 +50,7 @@ pub async fn apply(
     rules: MergeRules,
     at: Timestamp,
 ) -> Result<(), Refusal> {
-    if let Some(foreign) = ids(change).find(|id| !authorities.contains(id.authority())) {
+    if let Some(foreign) = change.ids().find(|id| !authorities.contains(id.authority())) {
         tracing::info!(domain = %foreign.authority(), "a source feeds a domain that is not its own");
         return Err(Refusal::NotTheSource);
     }

@@ -11,12 +11,14 @@
 //! | `identity.people` | person | its records |
 //! | `identity.blocks` | block key, person | - |
 //! | `identity.history` | number | a [`Change`] |
-//! | `identity.apart` | two identifiers | - |
+//! | `identity.apart` | two identifiers | the two, and since when |
+//! | `identity.imports` | digest of file and options | an [`Import`] |
 //! | `identity.partners` | person, community | a [`Correlation`] |
 //! | `identity.names` | - | the key of [`PersonNames`] |
 
 mod changes;
 mod check;
+mod imports;
 mod names;
 mod notices;
 mod partners;
@@ -36,6 +38,7 @@ use crate::mpi::Parameters;
 
 pub use changes::{Change, Fed, MergeRules, What};
 pub use check::Problem;
+pub use imports::{Apart, Counts, Import, ImportKey, Item, Overtaken, Place, Reject, Revise, Step};
 pub use names::PersonNames;
 pub use notices::{Interest, Notice, destination};
 pub use partners::Correlation;

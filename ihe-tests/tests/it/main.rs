@@ -60,6 +60,9 @@ mod notifications;
 mod ohie_client_registry;
 #[cfg(test)]
 mod partner_faults;
+// Marked as a test, so that its helpers may panic like the tests do.
+#[cfg(test)]
+mod patients;
 #[cfg(test)]
 mod pix_pdq_v3;
 #[cfg(test)]

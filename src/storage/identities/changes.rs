@@ -381,7 +381,7 @@ pub(super) fn unlink(
         return Ok(Err(Refusal::AlreadyReplaced));
     }
     // The pair is kept beside its key, which cannot be read back: an export tells it.
-    let pair = tables.codec.encode(Purpose::Identity, &(a, b))?;
+    let pair = tables.codec.encode(Purpose::Identity, &(a, b, at))?;
     write.open_table(rows::APART)?.insert(&tables.codec.apart_key(a, b), &pair)?;
     let Some(one) = together else { return Ok(Ok(false)) };
     let (stays, goes) = split(&one, b);
