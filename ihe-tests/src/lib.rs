@@ -2,6 +2,7 @@
 
 pub mod harness;
 pub mod load;
+pub mod quality;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};

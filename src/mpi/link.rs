@@ -1,7 +1,8 @@
 //! What follows from comparisons: whether a new record joins a person, and what a demographics query may be told.
 
-use super::compare::{Explanation, Field, Grade, Level, Parameters, compare};
+use super::compare::{Explanation, Field, Grade, Level};
 use super::normalize::Profile;
+use super::parameters::Model;
 
 /// What to do with a record of someone not yet known by an identifier.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,16 +20,19 @@ pub enum Decision {
 /// Linking by machine is for what leaves no doubt: a strong identifier that both name, with a name or a date of birth
 /// that agrees, and nothing that contradicts. Everything else that looks alike goes to review: a false link shows one
 /// patient's chart to another's doctor.
-pub fn decide(record: &Profile, candidates: &[Vec<Profile>], parameters: &Parameters) -> Decision {
+pub fn decide(record: &Profile, candidates: &[Vec<Profile>], model: &Model) -> Decision {
     let mut join: Vec<(usize, Explanation)> = Vec::new();
     let mut review = Vec::new();
     for (at, person) in candidates.iter().enumerate() {
-        let compared: Vec<Explanation> = person.iter().map(|other| compare(record, other, parameters)).collect();
+        let compared: Vec<Explanation> = person.iter().map(|other| model.compare_cautiously(record, other)).collect();
         let contradicts = compared.iter().any(|found| !found.conflicts.is_empty());
         let best = compared.into_iter().max_by(|a, b| a.bits.total_cmp(&b.bits));
         match best {
             Some(best) if is_beyond_doubt(&best) && !contradicts => join.push((at, best)),
             Some(best) if best.grade() >= Grade::Probable => review.push(at),
+            _ if person.iter().any(|other| model.compare_inside(record, other).grade() >= Grade::Probable) => {
+                review.push(at);
+            }
             _ => {}
         }
     }
@@ -147,7 +151,7 @@ mod tests {
 
     fn check_decision(record: &str, candidates: &[&str], expected: &str) {
         let people: Vec<Vec<Profile>> = candidates.iter().map(|text| vec![person(text)]).collect();
-        let found = match decide(&person(record), &people, &Parameters::default()) {
+        let found = match decide(&person(record), &people, &Model::default()) {
             Decision::Join(at, _) => format!("join {at}"),
             Decision::New => "new".to_owned(),
             Decision::Review(candidates) => format!("review {candidates:?}"),
@@ -179,7 +183,7 @@ mod tests {
         let compared: Vec<_> = candidates
             .iter()
             .map(|text| person(text))
-            .map(|other| (other.clone(), compare(&query_profile, &other, &Parameters::default())))
+            .map(|other| (other.clone(), Model::default().compare_cautiously(&query_profile, &other)))
             .collect();
         assert_eq!(answer(&query_profile, &compared, &Thresholds::default()), expected, "{query} / {candidates:?}");
     }

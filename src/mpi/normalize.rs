@@ -269,6 +269,8 @@ fn email(text: &str) -> Option<String> {
 
 fn street(address: &crate::id::Address) -> Option<Street> {
     let zip: String = digits(&address.postal_code).chars().take(5).collect();
+    // Spreadsheets lose the leading zero of New England.
+    let zip = if zip.len() == 4 { format!("0{zip}") } else { zip };
     let zip = if zip.len() == 5 && !all_equal(&zip) { zip } else { String::new() };
     let line: Vec<String> = address.lines.iter().flat_map(|line| words(line)).map(abbreviate).collect();
     let line = if matches!(line.concat().as_str(), "UNKNOWN" | "HOMELESS" | "NONE" | "BADADDRESS") {

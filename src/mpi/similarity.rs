@@ -1,54 +1,77 @@
 //! How alike two texts are.
 
+/// Texts up to this length are compared without allocating.
+const SHORT: usize = 64;
+
 /// Jaro-Winkler similarity, 0 to 1, with the usual prefix weight of 0.1 over at most four characters.
 pub fn jaro_winkler(a: &str, b: &str) -> f64 {
+    if a.is_ascii() && b.is_ascii() {
+        return winkler(a.as_bytes(), b.as_bytes());
+    }
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let jaro = jaro(&a, &b);
+    winkler(&a, &b)
+}
+
+fn winkler<T: PartialEq>(a: &[T], b: &[T]) -> f64 {
+    let jaro = if a.len() <= SHORT && b.len() <= SHORT {
+        jaro(a, b, &mut [false; SHORT], &mut [false; SHORT])
+    } else {
+        jaro(a, b, &mut vec![false; a.len()], &mut vec![false; b.len()])
+    };
     // Winkler's boost is for texts that are alike already.
     if jaro <= 0.7 {
         return jaro;
     }
-    let prefix = a.iter().zip(&b).take(4).take_while(|(x, y)| x == y).count();
+    let prefix = a.iter().zip(b).take(4).take_while(|(x, y)| x == y).count();
     jaro + prefix as f64 * 0.1 * (1.0 - jaro)
 }
 
-fn jaro(a: &[char], b: &[char]) -> f64 {
+fn jaro<T: PartialEq>(a: &[T], b: &[T], matched: &mut [bool], taken: &mut [bool]) -> f64 {
     if a.is_empty() || b.is_empty() {
         return if a.is_empty() && b.is_empty() { 1.0 } else { 0.0 };
     }
     let window = (a.len().max(b.len()) / 2).saturating_sub(1);
-    let mut taken = vec![false; b.len()];
-    let mut matched = Vec::with_capacity(a.len());
+    let mut count = 0_usize;
     for (at, x) in a.iter().enumerate() {
         let near = at.saturating_sub(window)..(at + window + 1).min(b.len());
         if let Some(found) = near.into_iter().find(|&other| !taken[other] && b[other] == *x) {
             taken[found] = true;
-            matched.push(*x);
+            matched[at] = true;
+            count += 1;
         }
     }
-    if matched.is_empty() {
+    if count == 0 {
         return 0.0;
     }
-    let in_b = b.iter().zip(&taken).filter(|(_, taken)| **taken).map(|(y, _)| y);
-    let out_of_place = matched.iter().zip(in_b).filter(|(x, y)| x != y).count();
-    let count = matched.len() as f64;
+    let in_a = a.iter().zip(&*matched).filter(|(_, matched)| **matched).map(|(x, _)| x);
+    let in_b = b.iter().zip(&*taken).filter(|(_, taken)| **taken).map(|(y, _)| y);
+    let out_of_place = in_a.zip(in_b).filter(|(x, y)| x != y).count();
+    let count = count as f64;
     let transpositions = (out_of_place / 2) as f64;
     (count / a.len() as f64 + count / b.len() as f64 + (count - transpositions) / count) / 3.0
 }
 
 /// Whether two texts differ by at most one insertion, deletion, substitution, or swap of neighbours.
 pub fn one_edit_apart(a: &str, b: &str) -> bool {
+    if a.is_ascii() && b.is_ascii() {
+        return one_edit(a.as_bytes(), b.as_bytes());
+    }
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let (short, long) = if a.len() <= b.len() { (&a, &b) } else { (&b, &a) };
+    one_edit(&a, &b)
+}
+
+/// [`one_edit_apart`] of any sequences.
+pub fn one_edit<T: PartialEq>(a: &[T], b: &[T]) -> bool {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     let start = short.iter().zip(long).take_while(|(x, y)| x == y).count();
     let (short, long) = (&short[start..], &long[start..]);
     match long.len() - short.len() {
         0 => match short {
             [] => true,
-            [x, y, rest @ ..] if [*y, *x] == long[..2] && *rest == long[2..] => true,
+            [x, y, rest @ ..] if *y == long[0] && *x == long[1] && rest == &long[2..] => true,
             _ => short[1..] == long[1..],
         },
-        1 => *short == long[1..],
+        1 => short == &long[1..],
         _ => false,
     }
 }

@@ -15,7 +15,7 @@ use super::criteria::PatientQuery;
 use super::matching::{self, EXACT};
 use crate::atna::Object;
 use crate::gateway::Gateway;
-use crate::id::{AssigningAuthority, Demographics};
+use crate::id::AssigningAuthority;
 use crate::pipeline::Part;
 use crate::storage::engine::StoreError;
 use crate::storage::identities::{Person, PersonKey, Resolution};
@@ -26,6 +26,8 @@ pub use v3::{CANCEL_ACTION, CONTINUE_ACTION, Continue, QUERY_ACTION, QueryV3};
 
 /// The most people that a query may find. Whoever describes half the town is asked for more.
 const MOST: usize = 500;
+/// The most people born on one day who are all looked at, to answer a query for that day.
+const MOST_BORN: usize = 5_000;
 /// People that are read at once.
 const BATCH: usize = 256;
 /// Searches that read the whole store at the same time; others wait.
@@ -98,26 +100,23 @@ fn quickly(gateway: &Gateway, query: &PatientQuery) -> Result<Option<Vec<Fit>>, 
             Resolution::Replaced { .. } => Some(Vec::new()),
         });
     }
-    if query.ids.is_empty() && !is_indexed(&query.person) {
+    // Everybody who was born on the day is in the index under it, whatever their names: nobody is missed.
+    if let Some(people) =
+        gateway.identities.born_on(&gateway.tenant, &query.person, MOST_BORN).map_err(|error| unavailable(&error))?
+    {
+        return Ok(Some(people.into_iter().filter_map(|person| Fit::of(query, person)).collect()));
+    }
+    if query.ids.is_empty() {
         return Ok(None);
     }
+    // By an identifier that is none of ours, such as a social security number.
     let mut asked = query.person.clone();
     asked.other_ids.extend(query.ids.iter().cloned());
     let found = gateway.identities.search(&gateway.tenant, &asked, MOST + 1).map_err(|error| unavailable(&error))?;
-    let fits = found.candidates.into_iter().filter_map(|one| Fit::of(query, one.person));
-    let fits: Vec<Fit> = fits.collect();
-    // The index has the first names of a record, and weighs what speaks against somebody: who is found there is right,
-    // who is not may be somewhere else.
+    let fits: Vec<Fit> = found.candidates.into_iter().filter_map(|one| Fit::of(query, one.person)).collect();
+    // The index weighs what speaks against somebody: who is found there is right, who is not may be somewhere else.
     let certain = found.blocks_skipped == 0 && fits.iter().any(|one| one.confidence == EXACT);
     Ok((certain && !query.similar_names).then_some(fits))
-}
-
-/// Whether a whole name and a date of birth are told, by which records are indexed.
-fn is_indexed(person: &Demographics) -> bool {
-    let plain = |text: &str| !text.is_empty() && !text.contains('*');
-    person.birth.is_some()
-        && person.names.len() == 1
-        && person.names.iter().all(|name| plain(&name.family) && name.given.first().is_some_and(|given| plain(given)))
 }
 
 /// By looking at everybody.

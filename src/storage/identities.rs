@@ -15,10 +15,12 @@
 //! | `identity.imports` | digest of file and options | an [`Import`] |
 //! | `identity.partners` | person, community | a [`Correlation`] |
 //! | `identity.names` | - | the key of [`PersonNames`] |
+//! | `identity.learnt` | - | what the community's records taught about matching |
 
 mod changes;
 mod check;
 mod imports;
+mod learning;
 mod names;
 mod notices;
 mod partners;
@@ -34,11 +36,11 @@ use serde::{Deserialize, Serialize};
 use super::engine::{Engine, StoreError};
 use super::seal::Sealer;
 use crate::id::{Demographics, PatientId, Tenant, Timestamp};
-use crate::mpi::Parameters;
 
 pub use changes::{Change, Fed, MergeRules, What};
 pub use check::Problem;
 pub use imports::{Apart, Counts, Import, ImportKey, Item, Overtaken, Place, Reject, Revise, Step};
+pub use learning::LearningError;
 pub use names::PersonNames;
 pub use notices::{Interest, Notice, destination};
 pub use partners::Correlation;
@@ -193,14 +195,14 @@ pub enum IdentityError {
 pub struct Identities {
     engine: Engine,
     sealer: Sealer,
-    parameters: std::sync::Arc<Parameters>,
+    models: learning::Models,
     telling: Option<notices::Telling>,
 }
 
 impl Identities {
     /// Patients kept in a store.
     pub fn new(engine: Engine, sealer: Sealer) -> Self {
-        Self { engine, sealer, parameters: std::sync::Arc::new(Parameters::default()), telling: None }
+        Self { engine, sealer, models: learning::Models::default(), telling: None }
     }
 
     /// What an identifier means now.

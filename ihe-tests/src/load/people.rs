@@ -157,10 +157,11 @@ const PLACES: [(&str, &str, u64); 12] = [
 ];
 
 /// A generator of numbers (SplitMix64): the same for each run.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self) -> u64 {
+    /// Any number.
+    pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -168,17 +169,19 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    /// A number below a bound.
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.roll() % bound
     }
 
-    fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
+    /// One of some values.
+    pub fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
         let at = self.below(values.len() as u64);
         values[usize::try_from(at).unwrap_or(0)]
     }
 
-    /// The first values more often than the last: the square of an even number leans to 0.
-    fn ranked<T: Copy>(&mut self, values: &[T]) -> T {
+    /// One of some values, the first more often than the last: the square of an even number leans to 0.
+    pub fn ranked<T: Copy>(&mut self, values: &[T]) -> T {
         let (one, two) = (self.below(1 << 16), self.below(1 << 16));
         let at = (one * two * values.len() as u64) >> 32;
         values[usize::try_from(at).unwrap_or(0)]
@@ -188,28 +191,13 @@ impl Dice {
 /// The patient of a number.
 pub fn demographics(number: u64) -> Demographics {
     let mut dice = Dice(number.wrapping_mul(0xD6E8_FEB8_6659_FD93));
-    let family = match dice.below(5) {
-        0 => dice.ranked(&COMMON_FAMILIES).to_owned(),
-        _ => [dice.one_of(&FAMILY_STARTS), dice.one_of(&FAMILY_MIDDLES), dice.one_of(&FAMILY_ENDS)].concat(),
-    };
-    let (gender, common) = if dice.below(2) == 0 { (Gender::Female, &WOMEN) } else { (Gender::Male, &MEN) };
-    let given = match dice.below(5) {
-        0..3 => dice.ranked(common).to_owned(),
-        _ => [dice.one_of(&GIVEN_STARTS), dice.one_of(&GIVEN_ENDS)].concat(),
-    };
+    let family = family(&mut dice);
+    let gender = if dice.below(2) == 0 { Gender::Female } else { Gender::Male };
+    let given = given(&mut dice, gender);
     let initial = char::from(b'A' + u8::try_from(dice.below(26)).unwrap_or(0)).to_string();
     let given: Vec<&str> = if dice.below(10) < 6 { vec![&given, &initial] } else { vec![&given] };
     let (year, month, day) = (1930 + dice.below(95), 1 + dice.below(12), 1 + dice.below(28));
-    let (city, state, postal) = dice.one_of(&PLACES);
-    let line = format!("{} {} {}", 1 + dice.below(9_800), dice.one_of(&STREETS), dice.one_of(&KINDS));
-    let address = Address {
-        lines: vec![line.into()],
-        city: city.into(),
-        state: state.into(),
-        postal_code: format!("{:05}", postal + dice.below(90)).into(),
-        country: "USA".into(),
-        ..Address::default()
-    };
+    let address = address(&mut dice);
     let phone = format!("555{:07}", dice.below(10_000_000));
     let telecom = Telecom { system: TelecomSystem::Phone, value: phone.into(), usage: "PRN".into() };
     Demographics {
@@ -219,6 +207,37 @@ pub fn demographics(number: u64) -> Demographics {
         addresses: vec![address],
         telecoms: if dice.below(10) < 8 { vec![telecom] } else { Vec::new() },
         ..Demographics::default()
+    }
+}
+
+/// A family name: one in five is a common one.
+pub fn family(dice: &mut Dice) -> String {
+    match dice.below(5) {
+        0 => dice.ranked(&COMMON_FAMILIES).to_owned(),
+        _ => [dice.one_of(&FAMILY_STARTS), dice.one_of(&FAMILY_MIDDLES), dice.one_of(&FAMILY_ENDS)].concat(),
+    }
+}
+
+/// A given name: three in five are common ones.
+pub fn given(dice: &mut Dice, gender: Gender) -> String {
+    let common = if gender == Gender::Female { &WOMEN } else { &MEN };
+    match dice.below(5) {
+        0..3 => dice.ranked(common).to_owned(),
+        _ => [dice.one_of(&GIVEN_STARTS), dice.one_of(&GIVEN_ENDS)].concat(),
+    }
+}
+
+/// A home.
+pub fn address(dice: &mut Dice) -> Address {
+    let (city, state, postal) = dice.one_of(&PLACES);
+    let line = format!("{} {} {}", 1 + dice.below(9_800), dice.one_of(&STREETS), dice.one_of(&KINDS));
+    Address {
+        lines: vec![line.into()],
+        city: city.into(),
+        state: state.into(),
+        postal_code: format!("{:05}", postal + dice.below(90)).into(),
+        country: "USA".into(),
+        ..Address::default()
     }
 }
 

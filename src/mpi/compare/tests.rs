@@ -118,7 +118,8 @@ fn twins_with_an_order_of_birth_stay_apart() {
 
 #[test]
 fn scores_are_between_0_and_100_and_rise_with_the_evidence() {
-    let score = |bits| Explanation { bits, fields: Vec::new(), conflicts: Vec::new() }.score();
+    let score =
+        |bits| Explanation { bits, prior: 0.0, household: 0.0, fields: Vec::new(), conflicts: Vec::new() }.score();
     assert_eq!((score(-200.0), score(0.0), score(200.0)), (0, 50, 100));
     assert!(score(9.0) > 80 && score(12.0) > score(9.0));
 }

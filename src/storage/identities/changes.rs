@@ -118,11 +118,11 @@ impl Identities {
             return Err(Refusal::NoIdentifier.into());
         }
         let profile = Profile::of(&demographics);
-        let parameters = self.parameters.clone();
+        let model = self.model(tenant)?;
         let held = unique.into_iter().map(|id| Held { id, replaced_by: None }).collect();
         let record = Record { ids: held, demographics, updated: at };
         self.change(tenant, move |write, codec| {
-            put(write, &mut Tables::open(write, codec)?, &record, &profile, Some(&parameters), must_exist)
+            put(write, &mut Tables::open(write, codec)?, &record, &profile, Some(&model), must_exist)
         })
         .await
     }
@@ -212,14 +212,14 @@ impl Identities {
     }
 }
 
-/// Puts a source's record in place of the one with its identifiers, or adds it. Without parameters no link is looked
+/// Puts a source's record in place of the one with its identifiers, or adds it. Without a model no link is looked
 /// for.
 pub(super) fn put(
     write: &Write<'_>,
     tables: &mut Tables<'_>,
     record: &Record,
     profile: &Profile,
-    parameters: Option<&crate::mpi::Parameters>,
+    model: Option<&crate::mpi::Model>,
     must_exist: bool,
 ) -> Result<Result<Fed, Refusal>, StoreError> {
     let mut known: Vec<PersonKey> = Vec::new();
@@ -234,7 +234,7 @@ pub(super) fn put(
         if must_exist {
             return Ok(Err(Refusal::Unknown));
         }
-        return add(write, tables, record, profile, parameters).map(Ok);
+        return add(write, tables, record, profile, model).map(Ok);
     };
     let mut people = known.iter().map(|key| tables.load(*key)).collect::<Result<Vec<_>, _>>()?;
     let replaced =
@@ -401,10 +401,10 @@ fn add(
     tables: &mut Tables<'_>,
     record: &Record,
     profile: &Profile,
-    parameters: Option<&crate::mpi::Parameters>,
+    model: Option<&crate::mpi::Model>,
 ) -> Result<Fed, StoreError> {
     let codec = tables.codec;
-    let candidates = match parameters {
+    let candidates = match model {
         Some(_) => linkable(write, tables, record, profile)?,
         None => Vec::new(),
     };
@@ -412,7 +412,7 @@ fn add(
         .iter()
         .map(|person| person.records.iter().map(|record| Profile::of(&record.demographics)).collect())
         .collect();
-    let decision = parameters.map_or(Decision::New, |parameters| decide(profile, &profiles, parameters));
+    let decision = model.map_or(Decision::New, |model| decide(profile, &profiles, model));
     match decision {
         Decision::Join(at, explanation) => {
             let before = &candidates[at];

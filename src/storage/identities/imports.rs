@@ -10,7 +10,7 @@ use super::changes::{self, Fed, MergeRules};
 use super::rows::{Codec, Tables};
 use super::{Held, Identities, IdentityError, Record, Refusal};
 use crate::id::{Demographics, PatientId, Tenant, Timestamp};
-use crate::mpi::{Parameters, Profile};
+use crate::mpi::{Model, Profile};
 use crate::storage::engine::{Definition, StoreError, Write, table};
 use crate::storage::seal::Purpose;
 
@@ -175,7 +175,7 @@ impl Identities {
         to: Place,
         matching: bool,
     ) -> Result<Import, StoreError> {
-        let parameters = self.parameters.clone();
+        let model = self.model(tenant)?;
         let work = move |write: &Write<'_>, codec: &Codec| {
             let row = codec.key(&[&key.0]);
             let stored: Option<Import> = {
@@ -188,7 +188,7 @@ impl Identities {
             let mut after = Import { place: to, pending: Vec::new(), ..before.clone() };
             let mut tables = Tables::open(write, codec)?;
             for item in items.iter() {
-                let done = apply(write, &mut tables, item, matching.then_some(&*parameters), &mut after.counts)?;
+                let done = apply(write, &mut tables, item, matching.then_some(&*model), &mut after.counts)?;
                 after.counts.read += 1;
                 if let Err(reason) = done {
                     after.counts.rejected += 1;
@@ -226,7 +226,7 @@ fn apply(
     write: &Write<'_>,
     tables: &mut Tables<'_>,
     item: &Item,
-    parameters: Option<&Parameters>,
+    model: Option<&Model>,
     counts: &mut Counts,
 ) -> Result<Result<(), String>, StoreError> {
     let steps = match &item.steps {
@@ -237,14 +237,14 @@ fn apply(
     for step in steps {
         let related = match step {
             Step::Put(record, profile) => {
-                match changes::put(write, tables, record, profile, parameters, false)? {
+                match changes::put(write, tables, record, profile, model, false)? {
                     Ok(fed) => count(&fed, counts),
                     Err(refusal) => return Ok(Err(refusal.to_string())),
                 }
                 continue;
             }
             Step::Revise(ids, revise) => {
-                match revised(write, tables, (ids, revise), item.at, parameters)? {
+                match revised(write, tables, (ids, revise), item.at, model)? {
                     Ok(fed) => count(&fed, counts),
                     Err(refusal) => return Ok(Err(refusal.to_string())),
                 }
@@ -282,14 +282,14 @@ fn revised(
     tables: &mut Tables<'_>,
     (ids, revise): (&[PatientId], &Revise),
     at: Timestamp,
-    parameters: Option<&Parameters>,
+    model: Option<&Model>,
 ) -> Result<Result<Fed, Refusal>, StoreError> {
     let Some(first) = ids.first() else { return Ok(Err(Refusal::NoIdentifier)) };
     let known = tables.find(first)?.filter(|person| person.current(first) == first);
     let before = known.as_ref().and_then(|person| person.demographics(Some(first))).cloned().unwrap_or_default();
     let after = revise(&before);
     let profile = Profile::of(&after);
-    changes::put(write, tables, &record(ids.to_vec(), after, at), &profile, parameters, false)
+    changes::put(write, tables, &record(ids.to_vec(), after, at), &profile, model, false)
 }
 
 /// Pairs of identifiers that sources keep apart, in the order of their keys.

@@ -20,6 +20,7 @@ pub(super) const BLOCKS: Definition = table("identity.blocks");
 pub(super) const HISTORY: Definition = table("identity.history");
 pub(super) const APART: Definition = table("identity.apart");
 pub(super) const PARTNERS: Definition = table("identity.partners");
+pub(super) const LEARNT: Definition = table("identity.learnt");
 const COUNTERS: Definition = table("identity.counters");
 
 /// Encodes the rows of one tenant.

@@ -279,6 +279,78 @@ async fn a_block_with_half_the_town_is_passed_over_and_reported() {
     assert_eq!((found.compared, found.blocks_skipped), (0, 1));
 }
 
+/// Six hundred people known to two sources, who write every tenth family name in two ways.
+async fn town(store: &Identities) {
+    let tenant = Tenant::default();
+    let feeds = (0..1_200_usize).map(|n| {
+        let (source, person) = (if n % 2 == 0 { "N" } else { "W" }, n / 2);
+        let given = ["Ada", "Eve", "Mary", "Ruth", "Joan", "Nora", "Cleo"][person % 7];
+        let family = format!("{}{}", ["Brook", "Stone", "Wald", "Hart"][person % 4], ["son", "man", "ley"][person % 3]);
+        let slip = if n % 20 == 1 { "x" } else { "" };
+        let birth = format!("{}{:02}{:02}", 1930 + person * 7 % 80, 1 + person * 5 % 12, 1 + person * 11 % 27);
+        let text = format!("{family}{slip}|{given}|{birth}|F|{} Elm St|{}", person * 3 % 700, 10_000 + person % 300);
+        store.feed(&tenant, vec![id(&format!("{source}-{person}"))], demographics(&text), at(0))
+    });
+    for fed in futures_util::future::join_all(feeds).await {
+        fed.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_teaches_is_kept_with_it_and_can_be_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = Tenant::default();
+    let store = open(folder.path());
+    assert!(store.model(&tenant).unwrap().what_was_learnt().is_none());
+    town(&store).await;
+    let learning = store.clone();
+    let learnt = tokio::task::spawn_blocking(move || learning.learn(&Tenant::default(), at(7))).await.unwrap().unwrap();
+    assert!(
+        (550.0..650.0).contains(&(learnt.matches / 2.0)),
+        "both records of each pair are in the sample: {}",
+        learnt.matches
+    );
+    assert_eq!((learnt.records, learnt.at), (1_200, at(7)));
+    drop(store);
+    let store = open(folder.path());
+    let model = store.model(&tenant).unwrap();
+    let kept = model.what_was_learnt().unwrap();
+    // The last binary digit of a number may get lost on the way through text.
+    assert_eq!((kept.records, kept.at, &kept.names), (learnt.records, learnt.at, &learnt.names));
+    assert!((kept.matches - learnt.matches).abs() < 1e-6 && (kept.prior - learnt.prior).abs() < 1e-9);
+    let forgetting = store.clone();
+    tokio::task::spawn_blocking(move || forgetting.forget_what_was_learnt(&Tenant::default())).await.unwrap().unwrap();
+    assert!(store.model(&tenant).unwrap().what_was_learnt().is_none());
+    let few: Tenant = "few".parse().unwrap();
+    let refused = tokio::task::spawn_blocking(move || store.learn(&few, at(8))).await.unwrap();
+    assert!(matches!(refused, Err(LearningError::NotLearnt(_))), "{refused:?}");
+}
+
+/// Everybody born on a day is found, whatever the index thinks of the name; also whose record tells only the year.
+#[tokio::test]
+async fn whoever_was_born_on_a_day_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let tenant = Tenant::default();
+    for (name, person) in [
+        ("N-1", "Okafor|Ada|19870312|F"),
+        ("N-2", "Smith|BABY BOY|19870312|M"),
+        ("N-3", "Reed|Eve|1987|F"),
+        ("N-4", "Reed|Eve|198703|F"),
+        ("N-5", "Reed|Eve|19870313|F"),
+        ("N-6", "Reed|Eve|1988|F"),
+    ] {
+        store.feed(&tenant, vec![id(name)], demographics(person), at(0)).await.unwrap();
+    }
+    let born = |query: &str, most| {
+        let found = store.born_on(&tenant, &demographics(query), most).unwrap();
+        found.map(|people| people.iter().flat_map(Person::ids).map(|id| id.id().to_owned()).collect::<Vec<_>>())
+    };
+    assert_eq!(born("X|Y|19870312|F", 10).unwrap(), ["N-1", "N-2", "N-3", "N-4"]);
+    assert_eq!(born("X|Y|19870312|F", 3), None, "too many");
+    assert_eq!(born("X|Y|198703|F", 10), None, "no whole date");
+}
+
 #[tokio::test]
 async fn correlations_are_kept_moved_and_forgotten_with_their_person() {
     let folder = tempfile::tempdir().unwrap();
