@@ -115,7 +115,7 @@ pub struct OwnMember {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
-    /// Address and port for SOAP over TLS (`0.0.0.0:8443`); `CAUSEWAY_LISTEN` goes before it.
+    /// Address and port for SOAP and FHIR over TLS (`0.0.0.0:8443`); `CAUSEWAY_LISTEN` goes before it.
     pub https: String,
     /// The URL by which partners reach it, `https://host:port`; its host must be in our certificate.
     pub public_url: String,

@@ -413,3 +413,43 @@ fn what_expires_soon_is_said_while_the_gateway_runs() {
         assert!(warnings.iter().all(|warning| warning.contains(told.unwrap_or_default())), "{warnings:?}");
     }
 }
+
+/// What proves a client, what it may do and why it asks: each is said, or the entry is refused.
+#[test]
+fn fhir_clients_say_who_they_are_and_what_they_may_do() {
+    let client = |text: &str| format!("{MINIMAL}\n[[fhir_clients]]\nname = \"app\"\n{text}\n");
+    let fingerprint = "ab".repeat(32);
+    let certificate = format!("certificate = \"{fingerprint}\"");
+    let named = "network = \"local\"\ncertificate_name = \"App.Example.org\"";
+    for (more, expected) in [
+        ("purpose = \"TREATMENT\"\nfind_patients = true".to_owned(), vec!["fhir_clients[0].certificate"]),
+        (
+            format!("{certificate}\n{named}\npurpose = \"TREATMENT\"\nfind_patients = true"),
+            vec!["fhir_clients[0].certificate"],
+        ),
+        (
+            "network = \"local\"\npurpose = \"TREATMENT\"\nfind_patients = true".to_owned(),
+            vec!["fhir_clients[0].certificate"],
+        ),
+        (format!("{certificate}\nfind_patients = true"), vec!["fhir_clients[0].purpose"]),
+        (format!("{certificate}\npurpose = \"nonsense\"\nfind_patients = true"), vec!["fhir_clients[0].purpose"]),
+        (format!("{certificate}\npurpose = \"TREATMENT\""), vec!["fhir_clients[0]"]),
+        (format!("{certificate}\npurpose = \"TREATMENT\"\nfeed = [\"NOWHERE\"]"), vec!["fhir_clients[0].feed"]),
+        (
+            format!(
+                "{named}\npurpose = \"TREATMENT\"\nfind_patients = true\n[[fhir_clients]]\nname = \"app\"\n\
+                 {}\npurpose = \"TREATMENT\"\nfind_patients = true",
+                named.to_lowercase()
+            ),
+            vec!["fhir_clients[1]", "fhir_clients[1].name"],
+        ),
+    ] {
+        assert_eq!(keys(&client(&more)), expected, "{more}");
+    }
+    let good = client(&format!("{named}\npurposes = [\"OPERATIONS\"]\nfeed = [\"LAKESIDE\"]"));
+    let settings = read(Path::new("causeway.toml"), &good, &Overrides::default()).unwrap();
+    let client = &settings.clients[0];
+    let proof =
+        crate::authenticate::ClientProof::Name { network: "local".parse().unwrap(), name: "app.example.org".into() };
+    assert_eq!((&client.proof, client.feeds.len(), client.finds_patients), (&proof, 1, false));
+}

@@ -183,12 +183,16 @@ fn headers(all: &HeaderMap) -> Headers {
         let values: Vec<&str> = all.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
         (!values.is_empty()).then(|| values.join(","))
     };
+    // One that is no text is still stated, and cannot be read.
+    let purpose = all
+        .contains_key("x-purpose-of-use")
+        .then(|| joined(HeaderName::from_static("x-purpose-of-use")).unwrap_or_default());
     let request_id = text(all, HeaderName::from_static("x-request-id"));
     Headers {
         accept: joined(header::ACCEPT),
         if_none_exist: text(all, HeaderName::from_static("if-none-exist")),
         prefer: joined(HeaderName::from_static("prefer")).unwrap_or_default(),
-        purpose: joined(HeaderName::from_static("x-purpose-of-use")),
+        purpose,
         request_id: request_id.map(|id| id.chars().take(100).collect()),
     }
 }

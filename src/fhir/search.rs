@@ -132,6 +132,10 @@ impl Parameters {
     }
 }
 
+/// The modifiers of FHIR R4, for refusals.
+const MODIFIERS: [&str; 11] =
+    ["above", "below", "contains", "exact", "identifier", "in", "missing", "not", "not-in", "of-type", "text"];
+
 /// The types of parameters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Type {
@@ -422,7 +426,9 @@ fn typed(one: &Parameter, definition: &Definition) -> Result<Vec<Value>, Refusal
     // The type in a chain (`patient:Patient.identifier`) is left alone: there is only one that fits.
     let modifier = one.modifier.as_deref();
     let unsupported = || {
-        Refusal::UnknownParameter(format_smolstr!("{}:{}", definition.name, printable(modifier.unwrap_or_default())))
+        // Whoever puts a value in the wrong place is not quoted.
+        let known = MODIFIERS.iter().find(|known| modifier == Some(**known));
+        Refusal::UnknownParameter(format_smolstr!("{}:{}", definition.name, known.unwrap_or(&"…")))
     };
     let value = |raw: &str| {
         Ok(match (definition.kind, modifier) {

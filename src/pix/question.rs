@@ -56,3 +56,61 @@ impl Answer {
         if ordered.is_empty() { Self::NothingFound } else { Self::Found(ordered) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fhir::pixm;
+    use crate::fhir::resource::Identifier;
+    use crate::fhir::search::Handling;
+    use crate::hl7v2::query::Asked;
+    use crate::hl7v2::{Header, Limits, Message};
+    use crate::hl7v3::datatype::Ii;
+    use crate::hl7v3::wrapper::{Device, Wrapper};
+    use crate::id::{Domain, Domains, Timestamp};
+    use crate::pix::{query_v2, query_v3};
+
+    fn domains() -> Domains {
+        let domain = |namespace: &str, oid: &str| Domain {
+            namespace: namespace.into(),
+            authority: AssigningAuthority::new(oid, "ISO").unwrap(),
+        };
+        Domains::new(vec![domain("NORTH", "2.999.10"), domain("WEST", "2.999.20")])
+    }
+
+    /// The question as it arrives in each dialect.
+    fn travelled(question: &Question) -> [Question; 3] {
+        let domains = domains();
+        let header = Header { control_id: "1".into(), version: "2.5".into(), ..Header::default() };
+        let asked = Asked { tag: "t".into(), echo: String::new() };
+        let v2 = query_v2::Request { header, asked, question: question.clone() }.encode(&domains);
+        let v2 = Message::parse(&v2, &Limits::default()).unwrap();
+        let device = || Device { id: Ii::root("2.999.6"), ..Device::default() };
+        let wrapper = Wrapper::new(Ii::new("2.999.6", "1"), Timestamp::from_millis(0), device(), device());
+        let v3 = query_v3::Request::new(wrapper, Ii::new("2.999.6", "q"), question.clone()).encode(&domains);
+        let tree = crate::xml::parse(&v3, &crate::xml::Limits::default()).unwrap();
+        let fhir = pixm::Request { source: Identifier::of(&question.id, None), targets: Vec::new() }.to_query();
+        let fhir = pixm::Request::from_query(&fhir, None, Handling::Strict).unwrap().resolve(&domains).unwrap();
+        [
+            query_v2::Request::decode(&v2, &domains).unwrap().question,
+            query_v3::Request::decode(tree.root().unwrap(), &domains).unwrap().question,
+            Question { id: fhir.source, wanted: fhir.targets },
+        ]
+    }
+
+    proptest! {
+        /// Leading zeros, separators, escapes and letters of every script: an identifier is text and stays the same.
+        #[test]
+        fn an_identifier_is_the_same_in_every_dialect(text in "\\PC{1,60}|0{1,8}[0-9]{0,8}|[|^~\\\\&,$%+<>\"'#;=?/ ]{1,12}") {
+            let authority = AssigningAuthority::new("2.999.10", "ISO").unwrap();
+            let Ok(id) = PatientId::new(&text, authority) else { return Ok(()) };
+            let question = Question { id, wanted: Vec::new() };
+            for arrived in travelled(&question) {
+                prop_assert_eq!(arrived.id.id(), question.id.id());
+                prop_assert!(arrived == question);
+            }
+        }
+    }
+}

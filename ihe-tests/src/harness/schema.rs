@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use causeway::xml::{Limits, ns, parse};
 
 /// Namespace, local name of the root (or the start of it), file under `corpus/schema`.
-const BODIES: [(&str, &str, &str); 13] = [
+const BODIES: [(&str, &str, &str); 18] = [
     (ns::QUERY, "AdhocQuery", "xds/query.xsd"),
     (ns::RS, "RegistryResponse", "xds/rs.xsd"),
     (ns::LCM, "SubmitObjectsRequest", "xds/lcm.xsd"),
@@ -15,9 +15,14 @@ const BODIES: [(&str, &str, &str); 13] = [
     (ns::RMD, "RemoveDocumentsRequest", "xds-rmd/rmd.xsd"),
     (ns::XDS, "RetrieveDocumentSet", "xds/XDS.b_DocumentRepository.xsd"),
     (ns::XDS, "ProvideAndRegisterDocumentSetRequest", "xds/XDS.b_DocumentRepository.xsd"),
-    (ns::HL7V3, "PRPA_IN201302UV02", "hl7v3/HL7V3/NE2008/multicacheschemas/PRPA_IN201302UV02.xsd"),
     (ns::HL7V3, "PRPA_IN201305UV02", "hl7v3/HL7V3/NE2008/multicacheschemas/PRPA_IN201305UV02.xsd"),
     (ns::HL7V3, "PRPA_IN201306UV02", "hl7v3/HL7V3/NE2008/multicacheschemas/PRPA_IN201306UV02.xsd"),
+    (ns::HL7V3, "PRPA_IN201301UV02", "hl7v3/HL7V3/NE2008/multicacheschemas/PRPA_IN201301UV02.xsd"),
+    (ns::HL7V3, "PRPA_IN201302UV02", "hl7v3/HL7V3/NE2008/multicacheschemas/PRPA_IN201302UV02.xsd"),
+    (ns::HL7V3, "PRPA_IN201304UV02", "hl7v3/HL7V3/NE2008/multicacheschemas/PRPA_IN201304UV02.xsd"),
+    (ns::HL7V3, "PRPA_IN201309UV02", "hl7v3/HL7V3/NE2008/multicacheschemas/PRPA_IN201309UV02.xsd"),
+    (ns::HL7V3, "PRPA_IN201310UV02", "hl7v3/HL7V3/NE2008/multicacheschemas/PRPA_IN201310UV02.xsd"),
+    (ns::HL7V3, "QUQI_IN000003UV01", "hl7v3/HL7V3/NE2008/multicacheschemas/QUQI_IN000003UV01.xsd"),
     (ns::HL7V3, "MCCI_IN000002UV01", "hl7v3/HL7V3/NE2008/multicacheschemas/MCCI_IN000002UV01.xsd"),
     (ns::XCPD, "PatientLocationQuery", "hl7v3/IHE/XCPD_PLQ.xsd"),
     (ns::SOAP12, "Fault", "soap/soap-1.2-envelope.xsd"),

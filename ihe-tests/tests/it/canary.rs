@@ -95,6 +95,34 @@ async fn everything(world: &World, served: &Served) -> Vec<String> {
         let content_type = content_type.replace("boundary=", &format!("boundary={CANARY}; x="));
         heard.push(post(&connector, served.https, to, &content_type, &package).await.unwrap().body);
     }
+    // FHIR: what the answer repeats of a search goes to whoever searched; refusals tell nothing.
+    let form = "application/x-www-form-urlencoded";
+    let json = "application/fhir+json";
+    let described = format!(
+        "{{\"resourceType\":\"Patient\",\"name\":[{{\"family\":\"{CANARY}\",\"given\":[\"Quillifer\"]}}],\
+         \"birthDate\":\"1934-05-01\"}}"
+    );
+    let search = format!("family={CANARY}");
+    let found = post(&connector, served.https, "/fhir/Patient/_search", form, search.as_bytes()).await;
+    assert!(found.unwrap().body.contains(LOCAL), "the patient is found");
+    for (path, kind, body, refused) in [
+        ("/fhir/Patient/$match", json, described.clone(), false),
+        ("/fhir/Patient/_search", form, format!("family={CANARY}&birthdate={CANARY}"), true),
+        ("/fhir/Patient/_search", form, format!("{CANARY}:not={LOCAL}&family:{CANARY}={LOCAL}"), true),
+        ("/fhir/Patient/_search", form, format!("family=%{CANARY}"), true),
+        ("/fhir/Patient/$ihe-pix", form, format!("sourceIdentifier=urn:oid:2.999.30.1|{CANARY}"), true),
+        ("/fhir/Patient/$ihe-pix", form, format!("sourceIdentifier={CANARY}"), true),
+        ("/fhir/Patient", json, described.clone(), true),
+        ("/fhir/Patient", json, described.replace("1934-05-01", CANARY), true),
+        ("/fhir/Patient/$match", json, described.replace("}]", CANARY), true),
+        ("/fhir/Patient/$match", json, described.replace("Patient", CANARY), true),
+        ("/fhir/Patient/$match", "application/fhir+xml", format!("<{CANARY}>{LOCAL}"), true),
+        (&format!("/fhir/Patient/{CANARY}"), json, described.clone(), true),
+    ] {
+        let answer = post(&connector, served.https, path, kind, body.as_bytes()).await.unwrap();
+        assert_eq!(answer.body.contains("OperationOutcome"), refused, "{path}: {}", answer.body);
+        heard.extend(Some(answer.body).filter(|_| refused));
+    }
     for home in [HOME, "urn:oid:2.999.88"] {
         let body = samples::find_documents(samples::patient(&cx), Some(home)).encode();
         let letter = Letter::new(QUERY_ACTION, &format!("{PUBLIC}/RespondingGateway"), body, ASKER, treatment());
@@ -107,7 +135,10 @@ async fn everything(world: &World, served: &Served) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_log_fault_or_trace_tells_who_the_patient_is() {
     for format in ["text", "json"] {
-        let world = World::new(&format!("[log]\nlevel = \"trace\"\nformat = \"{format}\"\n"));
+        let world = World::new(&format!(
+            "[log]\nlevel = \"trace\"\nformat = \"{format}\"\n[[fhir_clients]]\nname = \"app\"\nnetwork = \"one\"\n\
+             certificate_name = \"localhost\"\npurpose = \"TREATMENT\"\nfind_patients = true\nfeed = [\"MRN\"]\n"
+        ));
         let documents = format!(
             "name = \"Documents\"\nnetwork = \"one\"\nkind = \"local\"\nhome_community_id = \"{HOME}\"\n\
              responds = false\n"

@@ -2,6 +2,7 @@
 //! table here that says why not.
 
 mod feeds;
+mod fhir;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

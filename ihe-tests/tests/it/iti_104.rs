@@ -1,6 +1,8 @@
 //! Patient Identity Feed FHIR: create, conditional update, merge and removal, of the client's own domains only. What was
 //! fed is asked for in FHIR and in HL7 v2.
 
+use causeway::xds::repository::PROVIDE_ACTION;
+use ihe_tests::harness::samples::{self, Document};
 use ihe_tests::harness::{Feed, Solo, Trail};
 use serde_json::{Value, json};
 
@@ -179,5 +181,24 @@ async fn feeds_that_cannot_be_applied_change_nothing_and_say_why() {
         assert_eq!(known(&solo, "R-9").await, None, "{story}");
     }
     assert_eq!(known(&solo, "R-1").await, family("Okafor", &["R-1"]));
+    fhir.judge();
+}
+
+/// A patient who has documents is not taken back: nobody would find them any more.
+#[tokio::test]
+async fn a_record_with_documents_stays() {
+    let solo = Solo::start(WORLD).await;
+    let fhir = solo.fhir();
+    assert_eq!(fhir.json("PUT", &of("D-1"), &patient(&[(NORTH, "D-1")], "Okafor")).await.status, 201);
+    let cx = "D-1^^^&2.999.60.1&ISO";
+    let documents = [Document::new("text/plain", b"x")];
+    let body = samples::provide(samples::submission(&samples::patient(cx), &documents));
+    let letter = solo.letter("DocumentRepository", PROVIDE_ACTION, body);
+    let to = solo.running.https;
+    let provided = solo.client.ask_mtom(to, "/DocumentRepository", &letter, &samples::attachments(&documents)).await;
+    assert!(provided.envelope.contains("ResponseStatusType:Success"), "{}", provided.envelope);
+    let refused = fhir.send("DELETE", &of("D-1"), &[], "").await;
+    assert_eq!(refused.issue(), (409, "conflict", "documents are registered for the patient"));
+    assert_eq!(known(&solo, "D-1").await, family("Okafor", &["D-1"]));
     fhir.judge();
 }

@@ -20,6 +20,8 @@ mod crash_gateway;
 mod crash_store;
 // Marked as a test, so that its helpers may panic like the tests do.
 #[cfg(test)]
+mod fhir_attacks;
+#[cfg(test)]
 mod fhir_resources;
 #[cfg(test)]
 mod hostile;
@@ -69,6 +71,8 @@ mod pix_pdq_v3;
 mod sandbox;
 #[cfg(test)]
 mod served;
+#[cfg(test)]
+mod three_dialects;
 #[cfg(test)]
 mod tls_refusals;
 #[cfg(test)]
