@@ -10,6 +10,7 @@ use rustls_pki_types::pem::PemObject;
 use super::SandboxError;
 use super::samples::Community;
 use crate::id::Clock;
+use crate::trust::fingerprint;
 use crate::trust::issue::{Authority, KeyKind, Validity, write_public};
 
 /// The file that says that a folder is a sandbox, and may be replaced.
@@ -91,6 +92,9 @@ pub fn write(folder: &Path) -> Result<PathBuf, SandboxError> {
     let issue = |error: crate::trust::issue::IssueError| SandboxError::about("certificates", error);
     let authority = Authority::root("Causeway sandbox authority", KeyKind::P256, validity).map_err(issue)?;
     let ports = free_ports().map_err(io)?;
+    let source = authority.leaf("documents.bayside.example.org", &["localhost"], KeyKind::Rsa2048, validity);
+    let source = source.map_err(issue)?;
+    let client = source.chain().first().map(fingerprint).unwrap_or_default();
     for (site, own) in Site::ALL.into_iter().zip(ports) {
         let home = folder.join(site.name());
         let hosts = ["localhost", "127.0.0.1"];
@@ -100,13 +104,11 @@ pub fn write(folder: &Path) -> Result<PathBuf, SandboxError> {
         for network in ["carequality", "tefca", "local"] {
             write_public(&home.join("trust-store").join(network).join("sandbox.pem"), &authority.pem()).map_err(io)?;
         }
-        write_public(&home.join("causeway.toml"), &configuration(site, own)).map_err(io)?;
+        write_public(&home.join("causeway.toml"), &configuration(site, own, &client)).map_err(io)?;
         for (partner, text) in partners(site, &ports) {
             write_public(&home.join("partners").join(format!("{partner}.toml")), &text).map_err(io)?;
         }
     }
-    let source = authority.leaf("documents.bayside.example.org", &["localhost"], KeyKind::Rsa2048, validity);
-    let source = source.map_err(issue)?;
     let home = folder.join("document-source");
     source.write(&home.join("source.pem"), &home.join("source.key")).map_err(issue)?;
     let trusted = home.join("trust-store/local/sandbox.pem");
@@ -128,7 +130,8 @@ fn free_ports() -> std::io::Result<[Ports; 3]> {
     Ok([0, 2, 4].map(|at| Ports { https: ports[at], mllp: ports[at + 1] }))
 }
 
-fn configuration(site: Site, ports: Ports) -> String {
+/// `client` is the certificate of the system that provides documents and speaks FHIR.
+fn configuration(site: Site, ports: Ports, client: &str) -> String {
     let mut text = format!(
         "# {title}: one gateway of the sandbox. Run it alone with `causeway serve --config` and this file.\n\n\
          [community]\nname = \"{title}\"\nhome_community_id = \"urn:oid:{oid}\"\nnpi = \"1234567893\"\n\
@@ -164,6 +167,16 @@ fn configuration(site: Site, ports: Ports) -> String {
             domain = community.patient_domain(),
         );
     }
+    let feeds: Vec<_> = site.communities().iter().map(|one| format!("{:?}", one.name().to_uppercase())).collect();
+    text += &format!(
+        "# For curl: --cert document-source/source.pem --key document-source/source.key\n\
+         # --cacert document-source/trust-store/local/sandbox.pem https://localhost:{https}/fhir/metadata\n\
+         [[fhir_clients]]\nname = \"document systems\"\ncertificate = \"{client}\"\n\
+         user = \"documents@bayside.example.org\"\npurpose = \"TREATMENT\"\nfind_patients = true\nfeed = [{feeds}]\n\
+         find_documents = true\nprovide_documents = true\nother_communities = true\n",
+        https = ports.https,
+        feeds = feeds.join(", "),
+    );
     text
 }
 
