@@ -76,6 +76,8 @@ add atna_message "$samples"/atna-audit/*.xml
 add cda_header "$samples"/ccda/*.xml
 add cda_view "$samples"/ccda/*.xml
 add fhir "$samples"/fhir-*/*.{json,xml}
+frame fhir_pixm 'PUT identifier=urn:oid:1.3.6.1.4.1.21367.13.20.1000%%7CIHERED-994\n' '' "$samples"/fhir-pixm/*.{json,xml}
+frame fhir_pdqm 'POST family=x\n' '' "$samples"/fhir-{match,pdqm}/*.json
 frame mllp 'A\x0b' '\x1c\r' "${v2[@]}"
 frame syslog 'ALENGTH ' '' "$samples"/atna-audit/*.xml
 body "$samples"/mtom/*.txt "$samples"/xca-retrieve/*.xml

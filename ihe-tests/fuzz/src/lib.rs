@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use causeway::hl7v2;
 use causeway::id::{AssigningAuthority, Domain, Domains, Oid};
+use causeway::pipeline::fhir::{Content, format};
 use causeway::xml::{self, Element, Limits, ns};
 
 /// A gateway's domains, of the example arc and of the IHE Connectathon, whose messages are among the seeds.
@@ -76,4 +77,19 @@ pub fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = left;
         Some(piece)
     })
+}
+
+/// Reads bytes as a FHIR request: a line with method and query, then a body in JSON, in XML or as a form.
+pub fn fhir_request(bytes: &[u8]) -> Option<(&str, &str, Content)> {
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (line, body) = bytes.split_at(end);
+    let (method, query) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+    let body = body.get(1..).unwrap_or_default();
+    let kind = match body.first() {
+        Some(b'{' | b'[') => "application/fhir+json",
+        Some(b'<') => "application/fhir+xml",
+        _ => "application/x-www-form-urlencoded",
+    };
+    let body = format::read(Some(kind), body, &Limits::default()).ok()?;
+    Some((method, query, body))
 }
