@@ -146,7 +146,7 @@ async fn curl_finds_feeds_and_is_refused_without_a_certificate() {
         return ihe_tests::missing("curl is not installed");
     }
     let solo = gateway().await;
-    let folder = solo.folder.path().to_owned();
+    let folder = solo.ground.folder.path().to_owned();
     let base = format!("https://localhost:{}/fhir", solo.running.https.port());
     let curl = move |own: bool, arguments: &[&str], path: &str| {
         let mut command = Command::new("curl");

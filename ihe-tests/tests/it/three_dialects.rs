@@ -56,7 +56,7 @@ fn wrapper() -> Wrapper {
 
 async fn gateway() -> Solo {
     let solo = Solo::start(WORLD).await;
-    let partners = solo.folder.path().join("partners");
+    let partners = solo.ground.folder.path().join("partners");
     let file = partners.join("partner.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     let domains = "assigning_authorities = [\"2.999.60.1\", \"2.999.60.2\", \"2.999.60.3\"]\n";
