@@ -202,3 +202,71 @@ async fn a_record_with_documents_stays() {
     assert_eq!(known(&solo, "D-1").await, family("Okafor", &["D-1"]));
     fhir.judge();
 }
+
+/// The link of a merge may name the Patient of this server.
+#[tokio::test]
+async fn a_merge_may_name_the_patient_that_stays_by_its_url() {
+    let solo = Solo::start(WORLD).await;
+    let fhir = solo.fhir();
+    let mut urls = Vec::new();
+    for (id, other) in [("L-1", "0008"), ("L-2", "0009")] {
+        let added = fhir.json("PUT", &of(id), &patient(&[(NORTH, id), (WEST, other)], "Okafor")).await;
+        urls.push(added.header("location").to_owned());
+    }
+    let relative = urls[1].strip_prefix("https://localhost/fhir/").unwrap();
+    let link = |reference: &str| {
+        let mut one = patient(&[(NORTH, "L-1")], "Okafor");
+        one["active"] = json!(false);
+        one["link"] = json!([{"type": "replaced-by", "other": {"reference": reference}}]);
+        one
+    };
+    for (reference, status) in [
+        ("https://elsewhere.example/fhir/Patient/1", 422),
+        ("Patient/00000000000000000000000000000000", 422),
+        ("Group/1", 422),
+        // The record itself is no other one.
+        (urls[0].as_str(), 422),
+        (relative, 200),
+    ] {
+        let told = fhir.json("PUT", &of("L-1"), &link(reference)).await;
+        assert_eq!(told.status, status, "{reference}: {}", told.resource);
+    }
+    assert_eq!(known(&solo, "L-2").await.unwrap().1, ["L-2", "0009", "0008"]);
+    let lines = Trail::of(solo.gateway()).lines("L-2^^^&amp;2.999.60.1&amp;ISO");
+    assert!(lines.contains(&"ITI-104 U success patient".to_owned()), "{lines:?}");
+    // The resource of a person who became one with another is gone.
+    let gone = urls[0].strip_prefix("https://localhost/fhir/").unwrap();
+    assert_eq!(fhir.get(gone).await.issue().0, 404);
+    assert_eq!(fhir.get(relative).await.status, 200);
+    fhir.judge();
+}
+
+/// Feeds of one patient at the same moment, in whichever order they come, make one record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn feeds_at_the_same_moment_make_no_duplicate() {
+    let solo = Solo::start(WORLD).await;
+    let (fhir, mut feed) = (solo.fhir(), Feed::open(solo.mllp()).await);
+    for round in 0..4 {
+        let id = format!("T-{round}");
+        let (first, second) = (patient(&[(NORTH, &id)], "Okafor"), patient(&[(NORTH, &id)], "Lindqvist"));
+        let message = format!(
+            "MSH|^~\\&|ADT|NORTH|||20260115||ADT^A04^ADT_A01|T{round}|P|2.3.1\rEVN|A04|20260115\r\
+             PID|||{id}^^^&2.999.60.1&ISO||Okafor^Ada||19870312|F\rPV1||O\r"
+        );
+        let path = of(&id);
+        let told = tokio::join!(
+            fhir.json("PUT", &path, &first),
+            fhir.json("PUT", &path, &second),
+            fhir.json("POST", "Patient", &first),
+            fhir.json("PUT", &path, &second),
+            feed.ask(message.as_bytes()),
+        );
+        assert!([&told.0, &told.1, &told.3].iter().all(|told| matches!(told.status, 200 | 201)));
+        assert!(matches!(told.2.status, 201 | 409) && told.4.code.code() == "AA");
+        let found = fhir.get(&path).await;
+        assert_eq!(found.resource["total"], 1, "{id}");
+    }
+    let gateway = solo.gateway();
+    assert_eq!(gateway.identities.counts().unwrap(), (4, 4));
+    assert_eq!(gateway.identities.verify_consistency(&gateway.tenant).unwrap(), []);
+}

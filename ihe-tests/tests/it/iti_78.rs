@@ -180,3 +180,40 @@ async fn searches_that_say_nothing_or_cannot_be_meant_are_refused() {
     assert_eq!((told.issue().0, told.header("allow")), (405, "GET, POST, PUT, DELETE"));
     fhir.judge();
 }
+
+/// What the CapabilityStatement promises is done, and strictly: nothing of it is left out in silence.
+#[tokio::test]
+async fn what_the_capability_statement_promises_is_done() {
+    let solo = Solo::start(WORLD).await;
+    register(&solo, &PATIENTS).await;
+    let fhir = solo.fhir();
+    let statement = fhir.get("metadata").await.resource;
+    let claims = statement["instantiates"].to_string();
+    for claim in
+        ["IHE.PIXm.Manager", "IHE.PDQm.PatientDemographicsSupplier\"", "IHE.PDQm.PatientDemographicsSupplierMatch"]
+    {
+        assert!(claims.contains(claim), "{claims}");
+    }
+    let patient = &statement["rest"][0]["resource"][0];
+    let mut codes: Vec<_> =
+        patient["interaction"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, ["create", "delete", "read", "search-type", "update"]);
+    let parameters = patient["searchParam"].as_array().unwrap();
+    assert_eq!(parameters.len(), 15);
+    for parameter in parameters {
+        let name = parameter["name"].as_str().unwrap();
+        let value = match (name, parameter["type"].as_str().unwrap()) {
+            (_, "date") => "2026-01-15",
+            ("gender", _) => "female",
+            ("active", _) => "true",
+            (_, _) => "x",
+        };
+        let strict = [("prefer", "handling=strict")];
+        let told = fhir.send("GET", &format!("Patient?{name}={value}&given=Cleo"), &strict, "").await;
+        assert_eq!(told.status, 200, "{name}: {}", told.resource);
+        let this = told.resource["link"][0]["url"].as_str().unwrap();
+        assert!(this.contains(&format!("{name}={value}")), "{this}");
+    }
+    fhir.judge();
+}

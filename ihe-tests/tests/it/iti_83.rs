@@ -206,6 +206,14 @@ async fn only_a_client_of_the_configuration_is_answered_and_for_its_purposes() {
     ] {
         let answer = fhir.send("GET", &asked, &[("x-purpose-of-use", purpose)], "").await;
         assert_eq!(answer.status, status, "{purpose:?} {}", answer.resource);
+        // Who asked, and why, is on record (ITI TF-2: 3.20.7).
+        if status == 200 {
+            let records = Trail::of(solo.gateway()).about("007^^^&amp;2.999.60.2&amp;ISO");
+            let last = records.last().unwrap();
+            let users: Vec<&str> = last.participants.iter().map(|one| one.user_id.as_str()).collect();
+            assert!(users.contains(&"bedside@example.org"), "{users:?}");
+            assert_eq!(last.purposes.iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), [purpose]);
+        }
     }
     // What is served is told to everybody whom a network trusts: it is about nobody.
     let statement = stranger.get("metadata").await;

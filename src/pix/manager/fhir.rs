@@ -142,6 +142,8 @@ pub struct Done {
     untouched: bool,
     /// The URL of the Patient; none after a removal.
     location: Option<SmolStr>,
+    /// The identifier that a merge left in use.
+    survivor: Option<PatientId>,
     /// The Patient, if the client wants to see it.
     patient: Option<Patient>,
     at: Timestamp,
@@ -202,7 +204,8 @@ impl Transaction for FeedFhir {
             Feed::Revise { id, .. } => vec![touched(made, id)],
             // Two records, because a record names one patient: the one that went away, the one that stays.
             Feed::Merge { subsumed, survivor, .. } => {
-                let survivor = survivor.identifier.as_ref().and_then(Identifier::patient_id);
+                let named = || survivor.identifier.as_ref().and_then(Identifier::patient_id);
+                let survivor = outcome.as_ref().ok().and_then(|done| done.survivor.clone()).or_else(named);
                 let parts = survivor.map(|id| touched(Action::Update, &id));
                 [touched(Action::Delete, subsumed)].into_iter().chain(parts).collect()
             }
@@ -262,12 +265,13 @@ async fn take(gateway: &Gateway, fed: &Fed, at: Timestamp) -> Result<Done, Refus
             let survivor = survivor_of(gateway, survivor, subsumed)?;
             let pair = Pair { survivor: survivor.clone(), subsumed: subsumed.clone() };
             store(gateway, fed, FeedRequest::Merge(vec![pair]), at).await?;
-            settled(gateway, fed, patient, &survivor, false, at)
+            let done = settled(gateway, fed, patient, &survivor, false, at)?;
+            Ok(Done { survivor: Some(survivor), ..done })
         }
         Feed::Remove { id } => {
             may_feed(fed, id)?;
             remove(gateway, id, at).await?;
-            Ok(Done { created: false, untouched: false, location: None, patient: None, at })
+            Ok(Done { created: false, untouched: false, location: None, survivor: None, patient: None, at })
         }
     }
 }
@@ -319,6 +323,7 @@ fn done(
         created,
         untouched,
         location: Some(person::url(gateway, person.key)),
+        survivor: None,
         patient: fed.wants_representation.then(shown),
         at,
     }
