@@ -18,7 +18,9 @@ use causeway::pdq::{query_v2 as pdq_v2, query_v3 as pdq_v3};
 use causeway::pix::feed_v2::{self, Event, FeedRequest, Pair};
 use causeway::pix::question::{Answer, Question, Refusal};
 use causeway::pix::{feed_v3, query_v2, query_v3};
-use causeway::xml::Element;
+use causeway::soap::envelope::Envelope;
+use causeway::xml::{Element, Limits, parse};
+use hyper::Method;
 use ihe_tests::harness::{Feed, Fhir, Solo};
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -39,6 +41,8 @@ struct System<'s> {
     solo: &'s Solo,
     fhir: Fhir<'s>,
     mllp: Mutex<Feed>,
+    /// Whether what is said in v3 goes before the schemas, which takes longer than everything else.
+    judged: bool,
 }
 
 fn uuid() -> String {
@@ -66,8 +70,8 @@ async fn gateway() -> Solo {
 }
 
 impl<'s> System<'s> {
-    async fn of(solo: &'s Solo) -> Self {
-        Self { solo, fhir: solo.fhir(), mllp: Mutex::new(Feed::open(solo.mllp()).await) }
+    async fn of(solo: &'s Solo, judged: bool) -> Self {
+        Self { solo, fhir: solo.fhir(), mllp: Mutex::new(Feed::open(solo.mllp()).await), judged }
     }
 
     fn domains(&self) -> &Domains {
@@ -81,8 +85,15 @@ impl<'s> System<'s> {
 
     async fn v3<T>(&self, service: &str, action: &str, body: String, read: impl FnOnce(Element<'_>) -> T) -> T {
         let letter = self.solo.letter(service, action, body);
-        let answer = self.solo.client.ask(self.solo.running.https, &format!("/{service}"), &letter).await;
-        answer.body(read)
+        let (to, path) = (self.solo.running.https, format!("/{service}"));
+        if self.judged {
+            return self.solo.client.ask(to, &path, &letter).await.body(read);
+        }
+        let (kind, envelope) = ("application/soap+xml; charset=UTF-8", letter.envelope(&self.solo.client.key));
+        let reply = self.solo.client.send(to, Method::POST, &path, kind, envelope.into()).await;
+        let text = std::str::from_utf8(&reply.body).unwrap();
+        let tree = parse(text, &Limits::default()).unwrap();
+        read(Envelope::read(&tree).unwrap().body)
     }
 
     /// Whether a feed was accepted.
@@ -259,7 +270,7 @@ fn in_order(mut answer: Answer) -> Answer {
 async fn whoever_feeds_and_whoever_asks_the_answers_are_the_same() {
     for feeder in DIALECTS {
         let solo = gateway().await;
-        let system = System::of(&solo).await;
+        let system = System::of(&solo, feeder == Dialect::V3).await;
         let stage = |name: &str| format!("fed in {feeder:?}, {name}");
         let unknown = || Answer::Refused(Refusal::UnknownId);
         let (none, all) = (Vec::new(), Vec::new);
@@ -370,7 +381,7 @@ const DIFFICULT: [&str; 14] = [
 #[tokio::test]
 async fn identifiers_come_back_as_they_were_sent_whatever_the_dialects() {
     let solo = gateway().await;
-    let system = System::of(&solo).await;
+    let system = System::of(&solo, false).await;
     for (at, id) in DIFFICULT.iter().enumerate() {
         for feeder in DIALECTS {
             let (own, other) = (format!("{id}{feeder:?}"), format!("{id}-{feeder:?}"));
