@@ -5,7 +5,7 @@ mod consumers;
 
 use std::sync::Arc;
 
-pub use consumers::{FederatedQuery, FederatedRetrieve};
+pub use consumers::{FederatedQuery, FederatedRetrieve, Others, Share, others};
 
 use super::query::{Query, Request as QueryRequest, Response as QueryResponse, completed};
 use super::responding_gateway::{QUERY_ACTION, RETRIEVE_ACTION};

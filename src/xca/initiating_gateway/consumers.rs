@@ -1,8 +1,10 @@
 //! What our own document consumers ask of the Initiating Gateway: ITI-18 and ITI-43, answered from here and from the
 //! communities that know the patient, as one answer (ITI TF-2: 3.18.4.1.3, 3.43.4.1.3, 3.38.4.1.3, 3.39.4.1.3).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use super::{Batch, Brought, Question, Target, ask_all, batches, question, retrieve};
 use crate::authenticate::Caller;
@@ -13,7 +15,7 @@ use crate::id::{HomeCommunityId, PatientId, TraceId, Transaction as Iti};
 use crate::pipeline::outgoing::Errands;
 use crate::pipeline::soap::{self, Soap};
 use crate::pipeline::{Call, Denied, Failure, Part, Received, Transaction};
-use crate::routing::fan_out::{Leg, State};
+use crate::routing::fan_out::{Leg, State, StateName};
 use crate::routing::package::Attachments;
 use crate::storage::engine::StoreError;
 use crate::storage::identities::{Person, Resolution};
@@ -80,15 +82,83 @@ async fn everywhere(gateway: &Arc<Gateway>, call: &Call<Query>) -> Result<Respon
             return Ok(response);
         }
     }
-    let errands = errands(gateway, call)?;
-    let targets = targets(gateway, &errands, request, is_wanted, &mut response.errors).await?;
+    others(gateway, &errands(gateway, call)?, request, is_wanted, &mut response).await?;
+    Ok(response)
+}
+
+/// One partner's share in an answer.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// The partner's key.
+    pub partner: SmolStr,
+    /// The community that it was asked for.
+    pub home: HomeCommunityId,
+    /// What it was asked.
+    pub transaction: Iti,
+    /// How that ended.
+    pub state: StateName,
+    /// Why it ended so; the partner's errors beside an answer too. It may be in the partner's own words.
+    pub reason: Option<String>,
+    /// Matches or objects in its answer.
+    pub results: usize,
+}
+
+impl Share {
+    fn of<T>(
+        partner: &Partner,
+        home: &HomeCommunityId,
+        transaction: Iti,
+        state: &State<T>,
+        results: impl FnOnce(&T) -> usize,
+    ) -> Self {
+        let results = if let State::Answered(answer) = state { results(answer) } else { 0 };
+        let (partner, home, reason) = (partner.key.clone(), home.clone(), state.reason().map(str::to_owned));
+        Self { partner, home, transaction, state: state.name(), reason, results }
+    }
+
+    /// Whether the partner was asked and told everything.
+    pub fn is_complete(&self) -> bool {
+        matches!(self.state, StateName::Answered | StateName::Empty) && self.reason.is_none()
+    }
+}
+
+/// What other communities had to say.
+#[derive(Debug, Default)]
+pub struct Others {
+    /// Each partner's share, in the order in which they were asked.
+    pub shares: Vec<Share>,
+    /// The partner through which the objects of each community came.
+    pub through: HashMap<HomeCommunityId, SmolStr>,
+}
+
+/// Adds what the communities that know the patient answer, with an error for each that did not.
+pub async fn others(
+    gateway: &Arc<Gateway>,
+    errands: &Errands,
+    request: &Query,
+    is_wanted: impl Fn(&HomeCommunityId) -> bool,
+    response: &mut Response,
+) -> Result<Others, RegistryError> {
+    let mut others = Others::default();
+    let targets = targets(gateway, errands, request, is_wanted, &mut response.errors, &mut others.shares).await?;
     let now = gateway.clock.now();
     let questions = targets.into_iter().map(|target| Question { request: question(&target, request, now), target });
-    let legs = ask_all(gateway, &errands, questions.collect()).await.map_err(not_recorded)?;
+    let legs = ask_all(gateway, errands, questions.collect()).await.map_err(not_recorded)?;
     for leg in legs {
-        merge(leg, request.home.is_some(), &mut response);
+        let target = &leg.partner.target;
+        let results = |answer: &Response| answer.objects.len();
+        let mut share = Share::of(&target.partner, &target.home, Iti::Iti38, &leg.state, results);
+        if let State::Answered(answer) = &leg.state {
+            for home in answer.objects.iter().filter_map(|object| object.home()) {
+                others.through.entry(home.clone()).or_insert_with(|| target.partner.key.clone());
+            }
+            let notes: Vec<String> = answer.errors.iter().chain(&answer.unreadable).map(super::in_words).collect();
+            share.reason = (!notes.is_empty()).then(|| notes.join("; "));
+        }
+        others.shares.push(share);
+        merge(leg, request.home.is_some(), response);
     }
-    Ok(response)
+    Ok(others)
 }
 
 fn errands<R>(gateway: &Gateway, call: &Call<R>) -> Result<Errands, RegistryError> {
@@ -135,6 +205,7 @@ async fn targets(
     request: &Query,
     is_wanted: impl Fn(&HomeCommunityId) -> bool,
     errors: &mut Vec<RegistryError>,
+    shares: &mut Vec<Share>,
 ) -> Result<Vec<Target>, RegistryError> {
     let named = match &request.home {
         Some(home) => {
@@ -169,13 +240,23 @@ async fn targets(
     };
     partners.retain(|partner| {
         let speaks_for_a_wanted = is_wanted(&partner.home) || partner.members.iter().any(|one| is_wanted(&one.home));
-        let may_be_asked = errands.prepare(gateway, Iti::Iti55, partner).is_ok();
         let is_wanted = speaks_for_a_wanted || partner.record_locator || request.home.is_some();
-        may_be_asked && is_wanted && !asked.contains(&partner.home)
+        if !is_wanted || asked.contains(&partner.home) {
+            return false;
+        }
+        match errands.prepare(gateway, Iti::Iti55, partner) {
+            Ok(_) => true,
+            Err(reason) => {
+                let state: State<()> = State::Skipped(reason);
+                shares.push(Share::of(partner, &partner.home, Iti::Iti55, &state, |()| 0));
+                false
+            }
+        }
     });
     let sought = Sought::known(person, Some(patient.clone()));
     let legs = discover(gateway, errands, &sought, partners).await.map_err(not_recorded)?;
     for leg in legs {
+        shares.push(Share::of(&leg.partner, &leg.partner.home, Iti::Iti55, &leg.state, Vec::len));
         targets.discovered(leg, &is_wanted);
     }
     Ok(targets.found)
