@@ -12,6 +12,9 @@ use super::{LONGEST_BODY, Services};
 use crate::atna::{Event, Outcome};
 use crate::authenticate;
 use crate::fhir::capability;
+use crate::fhir::mhd::recipient::{ProvideBundle, SimplifiedPublish};
+use crate::fhir::mhd::responder::{FindLists, FindReferences, ReadList, ReadReference, RetrieveDocument};
+use crate::fhir::mhd::take_documents;
 use crate::fhir::outcome::Refusal;
 use crate::fhir::person;
 use crate::fhir::search::Parameters;
@@ -19,14 +22,15 @@ use crate::gateway::Gateway;
 use crate::id::{TraceId, Transaction as Iti};
 use crate::net::body::{self, BodyError, Limited};
 use crate::pdq::supplier::{MatchFhir, ReadFhir, SearchFhir};
-use crate::pipeline::fhir::{Answer, Format, Headers, Message, Reply, exchange, format};
+use crate::pipeline::fhir::{Answer, Content, Format, Headers, Message, Reply, exchange, format};
 use crate::pipeline::{Denied, Received, start};
 use crate::pix::manager::{FeedFhir, QueryFhir};
 use crate::routing::exchange::CallBody;
 use crate::trust::Peer;
 
 /// The transactions that are served, as the capability statement tells them.
-const SERVED: [Iti; 4] = [Iti::Iti78, Iti::Iti83, Iti::Iti104, Iti::Iti119];
+const SERVED: [Iti; 9] =
+    [Iti::Iti65, Iti::Iti66, Iti::Iti67, Iti::Iti68, Iti::Iti78, Iti::Iti83, Iti::Iti104, Iti::Iti105, Iti::Iti119];
 
 /// Takes a request to its transaction. A path that is not here is not served; one that is, with another method, says
 /// for which ones it is.
@@ -44,15 +48,36 @@ fn dispatch(
         ("POST" | "PUT" | "DELETE", ["Patient"]) => Box::pin(start::<FeedFhir>(gateway, received, message, ())),
         ("GET" | "POST", ["Patient", "$ihe-pix"]) => Box::pin(start::<QueryFhir>(gateway, received, message, ())),
         ("POST", ["Patient", "$match"]) => Box::pin(start::<MatchFhir>(gateway, received, message, ())),
-        ("GET", ["Patient", id]) if !id.starts_with(['$', '_']) => {
-            Box::pin(start::<ReadFhir>(gateway, received, message, ()))
+        ("GET", ["Patient", id]) if is_id(id) => Box::pin(start::<ReadFhir>(gateway, received, message, ())),
+        ("POST", []) => Box::pin(start::<ProvideBundle>(gateway, received, message, ())),
+        ("GET", ["DocumentReference"]) | ("POST", ["DocumentReference", "_search"]) => {
+            Box::pin(start::<FindReferences>(gateway, received, message, ()))
         }
+        ("POST", ["DocumentReference"]) => Box::pin(start::<SimplifiedPublish>(gateway, received, message, ())),
+        ("GET", ["List"]) | ("POST", ["List", "_search"]) => {
+            Box::pin(start::<FindLists>(gateway, received, message, ()))
+        }
+        ("GET", ["DocumentReference", id]) if is_id(id) => {
+            Box::pin(start::<ReadReference>(gateway, received, message, ()))
+        }
+        ("GET", ["List", id]) if is_id(id) => Box::pin(start::<ReadList>(gateway, received, message, ())),
+        ("GET", ["Binary", _]) => Box::pin(start::<RetrieveDocument>(gateway, received, message, ())),
+        (_, []) => return Err(Refusal::Method("POST")),
+        (_, ["DocumentReference"]) => return Err(Refusal::Method("GET, POST")),
+        (_, ["List"] | ["Binary", _]) => return Err(Refusal::Method("GET")),
+        (_, ["DocumentReference" | "List", "_search"]) => return Err(Refusal::Method("POST")),
+        (_, ["DocumentReference" | "List", id]) if is_id(id) => return Err(Refusal::Method("GET")),
         (_, ["Patient"]) => return Err(Refusal::Method("GET, POST, PUT, DELETE")),
         (_, ["Patient", "_search" | "$match"]) => return Err(Refusal::Method("POST")),
         (_, ["Patient", "$ihe-pix"]) => return Err(Refusal::Method("GET, POST")),
-        (_, ["Patient", id]) if !id.starts_with(['$', '_']) => return Err(Refusal::Method("GET")),
+        (_, ["Patient", id]) if is_id(id) => return Err(Refusal::Method("GET")),
         _ => return Err(Refusal::NotSupported("this path".into())),
     })
+}
+
+/// Whether a segment may be the id of a resource: the names of operations are none.
+fn is_id(segment: &str) -> bool {
+    !segment.starts_with(['$', '_'])
 }
 
 /// The transaction that a request below a path is recorded as when it cannot be read.
@@ -132,9 +157,13 @@ async fn take(
     if matches!(head.method.as_str(), "PUT" | "DELETE") && path == "Patient" {
         usual = Iti::Iti104;
     }
+    if head.method == "POST" && path == "DocumentReference" {
+        usual = Iti::Iti105;
+    }
     parameter.map_err(|refusal| refuse(usual, refusal))?;
     // PDQm 2:3.78.4.1.3, case 5; a read has another status (ITI TF-2: Appendix Z.6).
-    if wanted.is_none() {
+    // What a document is in, its transaction compares with what is accepted.
+    if wanted.is_none() && !path.starts_with("Binary/") {
         return Err(refuse(usual, Refusal::NotAcceptable));
     }
     let known = authenticate::client(&gateway.clients, received.peer.as_deref(), headers.purpose.as_deref());
@@ -142,10 +171,16 @@ async fn take(
     let content_type = text(&head.headers, header::CONTENT_TYPE);
     let bytes = read(gateway, body).await.map_err(|refusal| refuse(usual, refusal))?;
     let limits = crate::xml::Limits { bytes: gateway.limits.fhir, ..gateway.limits.xml };
-    let body = format::read(content_type.as_deref(), &bytes, &limits).map_err(|refusal| refuse(usual, refusal))?;
+    let mut body = format::read(content_type.as_deref(), &bytes, &limits).map_err(|refusal| refuse(usual, refusal))?;
     drop(bytes);
+    let documents = match &mut body {
+        Content::Resource(resource) if matches!(path.as_str(), "" | "DocumentReference") => {
+            take_documents(resource).map_err(|refusal| refuse(usual, refusal))?
+        }
+        Content::Resource(_) | Content::Form(_) | Content::Nothing => Vec::new(),
+    };
     let method = head.method.as_str().into();
-    let message = Message { method, path, query, body, headers, format };
+    let message = Message { method, path, query, body, documents, headers, format };
     dispatch(gateway, received.clone(), &message).map_err(|refusal| refuse(usual, refusal))
 }
 

@@ -359,7 +359,12 @@ impl Bundle {
 
     /// The entry that a reference of another means: by `fullUrl`, or a relative reference by the end of one.
     pub fn resolve(&self, reference: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| {
+        self.position(reference).and_then(|at| self.entries.get(at))
+    }
+
+    /// The place of that entry.
+    pub fn position(&self, reference: &str) -> Option<usize> {
+        self.entries.iter().position(|entry| {
             entry.full_url.as_deref().is_some_and(|url| {
                 url == reference
                     || (reference.contains('/')

@@ -88,9 +88,10 @@ const SERVED: &[Served] = &[
         transaction: "ITI-66",
         claims: "MHD/CapabilityStatement/IHE.MHD.DocumentResponder",
         resource: "List",
-        interactions: &["search-type"],
+        interactions: &["read", "search-type"],
         parameters: &[
             ("patient", "reference"),
+            ("patient.identifier", "token"),
             ("code", "token"),
             ("date", "date"),
             ("designationType", "token"),
@@ -106,9 +107,12 @@ const SERVED: &[Served] = &[
         transaction: "ITI-67",
         claims: "MHD/CapabilityStatement/IHE.MHD.DocumentResponder",
         resource: "DocumentReference",
-        interactions: &["search-type"],
+        interactions: &["read", "search-type"],
         parameters: &[
             ("patient", "reference"),
+            ("patient.identifier", "token"),
+            ("date", "date"),
+            ("targetCommunityIdList", "uri"),
             ("author.family", "string"),
             ("author.given", "string"),
             ("category", "token"),
@@ -228,6 +232,7 @@ mod tests {
             for (name, kind) in served.parameters {
                 let value = match (*name, *kind) {
                     (_, "date") => "2026-01-15",
+                    ("patient.identifier", _) => "urn:oid:2.999.1%7C7",
                     ("status", _) => "current",
                     ("gender", _) => "female",
                     ("active", _) => "true",
@@ -238,7 +243,7 @@ mod tests {
                 let name = if *name == "related" { "related:identifier" } else { name };
                 let query = format!("{name}={value}");
                 let rest = match name {
-                    "patient" => "",
+                    "patient" | "patient.identifier" => "",
                     _ => "&patient=7",
                 };
                 let status = if name == "status" { "" } else { "&status=current" };

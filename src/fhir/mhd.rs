@@ -2,8 +2,11 @@
 //!
 //! `table` is how one element and one attribute are each other, used in both directions; `document_reference` and
 //! `list` are the tables of MHD's "XDS mapping". `provide` is ITI-65 and 105, `find` ITI-66 and 67, `retrieve` ITI-68.
+//! Who answers: `recipient` what is provided, `responder` what is looked for.
 
 pub mod find;
+pub mod recipient;
+pub mod responder;
 pub mod retrieve;
 
 mod document_reference;
@@ -14,7 +17,7 @@ mod table;
 
 pub use document_reference::{Shown, document_reference};
 pub use list::{folder, submission_set};
-pub use provide::{Document, Metadata, Provide};
+pub use provide::{Document, Metadata, Provide, take_documents};
 
 use serde_json::Value;
 use smol_str::{SmolStr, format_smolstr};

@@ -5,7 +5,7 @@ use serde_json::Value;
 use smol_str::SmolStr;
 
 use super::json::{self, Builder, JsonError};
-use crate::ebxml::ErrorCode;
+use crate::ebxml::{ErrorCode, RegistryError};
 use crate::id::TraceId;
 use crate::xml::XmlError;
 
@@ -305,6 +305,12 @@ pub enum Refusal {
         /// In words.
         text: String,
     },
+    /// ITI-65: several such refusals at once, each with its text.
+    #[error("the metadata has {} problems", .0.len())]
+    Problems(Vec<(ErrorCode, String)>),
+    /// A partner did not give what was asked of it.
+    #[error("{0}")]
+    Partner(String),
     /// More bytes than the limit.
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
@@ -351,7 +357,11 @@ impl Refusal {
             Self::Conflict(_) => (409, Error, IssueCode::Conflict),
             Self::TooCostly(_) => (403, Error, IssueCode::TooCostly),
             Self::FhirDocument => (422, Error, IssueCode::NotSupported),
-            Self::Xds { .. } => (422, Error, IssueCode::Processing),
+            Self::Xds { code, .. } => xds_row(code),
+            Self::Problems(problems) => {
+                problems.first().map_or((500, Fatal, IssueCode::Exception), |(code, _)| xds_row(code))
+            }
+            Self::Partner(_) => (502, Error, IssueCode::Processing),
             Self::TooLarge(_) => (413, Error, IssueCode::TooLong),
             Self::Slow => (408, Error, IssueCode::Timeout),
             Self::Throttled => (429, Error, IssueCode::Throttled),
@@ -366,8 +376,25 @@ impl Refusal {
         self.row().0
     }
 
+    /// What a registry or repository refuses, all of it.
+    pub fn registry(errors: Vec<RegistryError>) -> Self {
+        let mut problems: Vec<_> = errors.into_iter().map(|error| (error.code, error.context.to_string())).collect();
+        match problems.len() {
+            1 => problems.pop().map_or(Self::Internal, |(code, text)| Self::Xds { code, text }),
+            0 => Self::Internal,
+            _ => Self::Problems(problems),
+        }
+    }
+
     /// What the caller is told.
     pub fn outcome(&self) -> Outcome {
+        if let Self::Problems(problems) = self {
+            let issues = problems.iter().map(|(code, text)| {
+                let (_, severity, kind) = xds_row(code);
+                Issue { severity, code: kind, text: text.clone(), detail: Some(code.as_str().into()) }
+            });
+            return Outcome { issues: issues.collect() };
+        }
         let (_, severity, code) = self.row();
         let detail = match self {
             Self::FhirDocument => Some("FHIRDocumentNotSupported".into()),
@@ -380,6 +407,23 @@ impl Refusal {
     /// The body of the answer, with the name of the exchange.
     pub fn body(&self, trace: TraceId) -> Value {
         self.outcome().traced(trace)
+    }
+}
+
+/// HTTP status, severity and issue code of what a registry or repository says. What is about the message is its fault; what
+/// is about the state here may go well later.
+fn xds_row(code: &ErrorCode) -> (u16, Severity, IssueCode) {
+    use ErrorCode as Code;
+    if matches!(code, Code::XdsRegistryBusy | Code::XdsRepositoryBusy | Code::XdsRegistryNotAvailable) {
+        (503, Severity::Error, IssueCode::Transient)
+    } else if matches!(code, Code::XdsRegistryOutOfResources | Code::XdsRepositoryOutOfResources) {
+        (507, Severity::Error, IssueCode::NoStore)
+    } else if matches!(code, Code::XdsRegistryError | Code::XdsRepositoryError) {
+        (500, Severity::Fatal, IssueCode::Exception)
+    } else if matches!(code, Code::XdsTooManyResults) {
+        (403, Severity::Error, IssueCode::TooCostly)
+    } else {
+        (422, Severity::Error, IssueCode::Processing)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod format;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::Value;
 use smol_str::SmolStr;
 
@@ -35,6 +36,8 @@ pub struct Message {
     pub query: String,
     /// The body.
     pub body: Content,
+    /// Documents that were in the body, which has their numbers instead of them.
+    pub documents: Vec<Bytes>,
     /// What the headers say.
     pub headers: Headers,
     /// What the answer is to be written in.

@@ -1,6 +1,7 @@
 //! Messages that others wrote, sent to a running gateway: each is answered as the corpus manifest expects, or is in a
 //! table here that says why not.
 
+mod bundles;
 mod feeds;
 mod fhir;
 

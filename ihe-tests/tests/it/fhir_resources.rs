@@ -124,7 +124,8 @@ fn provided() -> Value {
     let replaced = EntryUuid::random().into();
     let replace = Association::new(EntryUuid::random(), AssociationKind::Replace, entry.id.clone(), replaced);
     let associations = vec![has(&set.id, &entry.id), has(&set.id, &folder.id), has(&folder.id, &entry.id), replace];
-    let document = Document { entry: entry.id.clone(), mime_type: "text/plain".into(), bytes: b"hello".to_vec() };
+    let document =
+        Document { entry: entry.id.clone(), mime_type: "text/plain".into(), bytes: b"hello".to_vec().into() };
     let submission = Submission { set, entries: vec![entry], folders: vec![folder], associations };
     Provide::encode(&submission, &[document], &Reference::to("https://gw.example/fhir/Patient/77")).encode()
 }
@@ -148,14 +149,9 @@ fn written() -> Vec<Value> {
     );
     let provided = provided();
     let response = Provide::decode(&provided).unwrap().response(|kind, _| format!("{kind}/1/_history/1").into());
-    let handle = mhd::retrieve::Handle {
-        home: None,
-        repository: causeway::id::RepositoryId::new("2.999.5").unwrap(),
-        unique_id: DocumentUniqueId::new("2.999.9.1").unwrap(),
-    };
     let reference = Reference::to("Patient/77");
-    let shown =
-        mhd::Shown { id: "9", subject: &reference, url: &handle.to_url("https://gw.example/fhir"), relations: &[] };
+    let url = "https://gw.example/fhir/Binary/x";
+    let shown = mhd::Shown { id: "9", subject: &reference, url, relations: &[] };
     vec![
         patient().encode(),
         found.encode(&domains()),

@@ -49,11 +49,19 @@ mod iti_55;
 #[cfg(test)]
 mod iti_57;
 #[cfg(test)]
+mod iti_65;
+#[cfg(test)]
+mod iti_67;
+#[cfg(test)]
 mod iti_78;
 #[cfg(test)]
 mod iti_8;
 #[cfg(test)]
 mod iti_83;
+#[cfg(test)]
+mod mhd_attacks;
+#[cfg(test)]
+mod mhd_communities;
 #[cfg(test)]
 mod mtom_clients;
 #[cfg(test)]

@@ -10,9 +10,7 @@ use super::super::json::{self, Builder};
 use super::super::outcome::Refusal;
 use super::super::resource::{Identifier, Reference, concept};
 use super::table::{self, Part, Place, Row};
-use super::{
-    Contained, Scope, entry_identifier, identifiers, object_id, people, profile, unique_id, unique_identifier,
-};
+use super::{Contained, Scope, entry_identifier, identifiers, people, profile, unique_id, unique_identifier};
 use crate::id::{Code, EntryUuid, HomeCommunityId, Oid, PatientId};
 use crate::metadata::{
     Association, AssociationKind, Availability, Cx, DocumentEntry, DocumentKind, ObjectId, ReferenceId,
@@ -248,7 +246,7 @@ fn write_references(entry: &DocumentEntry, encounters: bool) -> Option<Value> {
 /// A DocumentReference as it was read, before it is known which patient it is of.
 pub(super) struct Read {
     pub(super) entry: DocumentEntry,
-    pub(super) relations: Vec<(AssociationKind, ObjectId)>,
+    pub(super) relations: Vec<(AssociationKind, Reference)>,
     pub(super) url: Option<SmolStr>,
 }
 
@@ -278,7 +276,7 @@ pub(super) fn read(scope: Scope<'_>, full_url: Option<&str>) -> Result<Read, Ref
     let relations = json::list(resource, "relatesTo").iter().map(|relation| {
         let code = json::text(relation, "code").unwrap_or_default();
         let kind = RELATIONS.iter().find(|(_, own)| *own == code).map(|(kind, _)| kind.clone());
-        let target = relation.get("target").and_then(Reference::decode).and_then(|target| object_id(&target));
+        let target = relation.get("target").and_then(Reference::decode);
         kind.zip(target).ok_or(Refusal::Unusable("DocumentReference.relatesTo".into()))
     });
     let url = resource.pointer("/content/0/attachment").and_then(|attachment| json::text(attachment, "url"));

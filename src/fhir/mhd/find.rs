@@ -1,6 +1,6 @@
 //! ITI-66 Find Document Lists and ITI-67 Find Document References, as stored queries of ITI-18 (MHD 2:3.66, 2:3.67).
 //!
-//! A FHIR search may say what a stored query cannot; `matches_more` on what the query found holds it to the rest.
+//! A FHIR search may say what a stored query cannot; `accepts` on what the query found holds it to the rest.
 
 use std::fmt;
 
@@ -16,8 +16,9 @@ use crate::id::{DocumentUniqueId, Dtm, Oid, PatientId, Timestamp};
 use crate::metadata::coding::escape;
 use crate::metadata::query::{
     AllOf, ContentFilter, FindDocuments, FindFolders, FindSubmissionSets, Query, Selector, TimeRange, WantedCode,
+    has_references,
 };
-use crate::metadata::{Availability, DocumentKind, ObjectId};
+use crate::metadata::{Availability, DocumentKind, Object, ObjectId};
 
 const DOCUMENTS: &[Definition] = &[
     definition("patient", Type::Reference),
@@ -79,15 +80,8 @@ enum What {
     Documents(Box<FindDocuments>, AllOf<SmolStr>),
     Sets(Sets),
     Folders(FindFolders),
-    Ids(Sought, Selector),
-}
-
-/// What identifiers without a patient are of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Sought {
-    Documents,
-    Sets,
-    Folders,
+    /// Identifiers without a patient; what is found has to meet the other conditions too.
+    Ids(Box<What>, Selector),
 }
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -110,8 +104,14 @@ pub struct Find {
     pub identifiers: Vec<SmolStr>,
     /// `_count`
     pub count: Option<usize>,
+    /// `_page`: how many were on the pages before. It comes only from links that we wrote.
+    pub page: usize,
+    /// `date` of a DocumentReference, which no stored query knows: when it was submitted.
+    pub submitted: Vec<Vec<When>>,
     /// The query as it was understood, for the `self` link. It names the patient.
     understood: Understood,
+    /// The same without what is about pages, for the `next` link.
+    conditions: Understood,
     what: What,
 }
 
@@ -127,7 +127,8 @@ impl fmt::Debug for Understood {
 impl Find {
     /// ITI-67, from the URL and the form of a `_search` on `DocumentReference`.
     pub fn documents(query: &str, form: Option<&str>, handling: Handling) -> Result<Self, Refusal> {
-        let search = Search::read(&Parameters::read(query, form)?, DOCUMENTS, handling)?;
+        let parameters = Parameters::read(query, form)?;
+        let search = Search::read(&parameters, DOCUMENTS, handling)?;
         let period = ranges(&search, "period")?;
         let find = FindDocuments {
             statuses: statuses(&search)?,
@@ -149,12 +150,15 @@ impl Find {
             ..FindDocuments::default()
         };
         let related = related(&search)?;
-        Self::finish(search, What::Documents(Box::new(find), related))
+        let submitted = search.dates("date");
+        let found = Self::finish(&parameters, search, What::Documents(Box::new(find), related))?;
+        Ok(Self { submitted, ..found })
     }
 
     /// ITI-66, on `List`.
     pub fn lists(query: &str, form: Option<&str>, handling: Handling) -> Result<Self, Refusal> {
-        let search = Search::read(&Parameters::read(query, form)?, LISTS, handling)?;
+        let parameters = Parameters::read(query, form)?;
+        let search = Search::read(&parameters, LISTS, handling)?;
         let statuses = statuses(&search)?;
         let designations = codes(&search, "designationType");
         let kinds: Vec<_> = search.tokens("code").into_iter().flatten().filter_map(|token| token.code).collect();
@@ -175,10 +179,10 @@ impl Find {
             [] => return Err(Refusal::Missing("code".into())),
             _ => return Err(Refusal::Unusable("code".into())),
         };
-        Self::finish(search, what)
+        Self::finish(&parameters, search, what)
     }
 
-    fn finish(search: Search, what: What) -> Result<Self, Refusal> {
+    fn finish(parameters: &Parameters, search: Search, what: What) -> Result<Self, Refusal> {
         let whose = whose(&search)?;
         let ids: Vec<Token> = search.tokens("identifier").into_iter().flatten().collect();
         let identifiers: Vec<SmolStr> = ids.iter().filter_map(bare_identifier).collect();
@@ -191,24 +195,34 @@ impl Find {
             (None, true) => return Err(Refusal::Missing("patient or patient.identifier".into())),
             // Without a patient the identifiers are what is looked for.
             (None, false) => {
-                let sought = match what {
-                    What::Sets(_) => Sought::Sets,
-                    What::Folders(_) => Sought::Folders,
-                    What::Documents(..) | What::Ids(..) => Sought::Documents,
-                };
                 // GetSubmissionSetAndContents names one set.
-                if sought == Sought::Sets && identifiers.len() > 1 {
+                if matches!(what, What::Sets(_)) && identifiers.len() > 1 {
                     return Err(Refusal::Unusable("identifier".into()));
                 }
-                What::Ids(sought, selector(&identifiers)?)
+                What::Ids(Box::new(what), selector(&identifiers)?)
             }
             (Some(_), _) => what,
         };
         if search.tokens("status").is_empty() && whose.is_some() {
             return Err(Refusal::Missing("status".into()));
         }
-        let count = search.count;
-        Ok(Self { whose, communities, identifiers, count, understood: Understood(search.understood), what })
+        let page = match search.plain("_page") {
+            Some(page) => page.parse().map_err(|_| Refusal::Unusable("_page".into()))?,
+            None => 0,
+        };
+        let is_condition = |name: &str| !matches!(name, "_count" | "_page");
+        let conditions = parameters.to_query(|one| is_condition(&one.name) && !search.ignored.contains(&one.shown()));
+        Ok(Self {
+            whose,
+            communities,
+            identifiers,
+            count: search.count,
+            page,
+            submitted: Vec::new(),
+            understood: Understood(search.understood),
+            conditions: Understood(conditions),
+            what,
+        })
     }
 
     /// The stored query, once it is known who the patient is. A query for identifiers needs nobody.
@@ -223,49 +237,99 @@ impl Find {
                     Query::FindDocumentsByReferenceId(find, related.clone())
                 }
             }
-            What::Sets(sets) => Query::FindSubmissionSets(FindSubmissionSets {
-                patient: named()?,
-                statuses: sets.statuses.clone(),
-                sources: sets.sources.clone(),
-                submission_time: sets.submission_time.clone(),
-                author: sets.author.clone(),
-                content_types: sets.content_types.clone(),
-            }),
+            What::Sets(sets) => Query::FindSubmissionSets(sets.of(&named()?)),
             What::Folders(find) => Query::FindFolders(FindFolders { patients: vec![named()?], ..find.clone() }),
-            What::Ids(Sought::Documents, selector) => Query::GetDocuments(selector.clone()),
-            What::Ids(Sought::Sets, selector) => {
-                Query::GetSubmissionSetAndContents(selector.clone(), ContentFilter::default())
-            }
-            What::Ids(Sought::Folders, selector) => Query::GetFolders(selector.clone()),
+            What::Ids(what, selector) => match **what {
+                What::Sets(_) => Query::GetSubmissionSetAndContents(selector.clone(), ContentFilter::default()),
+                What::Folders(_) => Query::GetFolders(selector.clone()),
+                What::Documents(..) | What::Ids(..) => Query::GetDocuments(selector.clone()),
+            },
         })
     }
 
-    /// Whether an object has one of the identifiers asked for; always, if none was.
-    pub fn matches_more(&self, id: &ObjectId, unique_id: &DocumentUniqueId) -> bool {
-        let own = id.to_string();
-        self.identifiers.is_empty() || self.identifiers.iter().any(|one| *one == own || one == unique_id.bare())
-    }
-
-    /// The `self` link under the base URL of the server.
-    pub fn link(&self, base: &str) -> String {
-        let kind = match &self.what {
-            What::Documents(..) | What::Ids(Sought::Documents, _) => "DocumentReference",
-            What::Sets(_) | What::Folders(_) | What::Ids(Sought::Sets | Sought::Folders, _) => "List",
+    /// Whether what the query found is looked for: of the right kind, with one of the identifiers asked for, and, if the
+    /// query was for identifiers alone, as all other conditions want it.
+    pub fn accepts(&self, object: &Object) -> bool {
+        let (unique_id, what) = match (object, self.what.of_what()) {
+            (Object::Document(entry), what @ What::Documents(..)) => (&entry.unique_id, what),
+            (Object::SubmissionSet(set), what @ What::Sets(_)) => (&set.unique_id, what),
+            (Object::Folder(folder), what @ What::Folders(_)) => (&folder.unique_id, what),
+            _ => return false,
         };
-        format!("{}/{kind}?{}", base.trim_end_matches('/'), self.understood.0)
+        let own = object.id().to_string();
+        let is_named = self.identifiers.iter().any(|one| *one == own || one == unique_id.bare());
+        (self.identifiers.is_empty() || is_named) && (self.whose.is_some() || what.accepts(object))
     }
 
-    /// The searchset: resources with their ids, and what is to be told beside them.
-    pub fn answer(&self, base: &str, found: Vec<(SmolStr, Json)>, told: Option<&Outcome>) -> Bundle {
+    /// The type of the resources that are looked for.
+    pub fn kind(&self) -> &'static str {
+        match self.what.of_what() {
+            What::Documents(..) | What::Ids(..) => "DocumentReference",
+            What::Sets(_) | What::Folders(_) => "List",
+        }
+    }
+
+    /// The name of the search without its pages: what has the same name is the same search.
+    pub fn name(&self) -> String {
+        format!("{}?{}", self.kind(), self.conditions.0)
+    }
+
+    /// The searchset: a page of so many, of all that were found, and what is to be told beside them.
+    pub fn answer(&self, base: &str, page: Vec<(SmolStr, Json)>, total: usize, told: Option<&Outcome>) -> Bundle {
         let base = base.trim_end_matches('/');
-        let total = found.len() as u64;
-        let entries = found.into_iter().map(|(id, resource)| {
-            let kind = super::super::json::resource_type(&resource);
-            Entry::found(format_smolstr!("{base}/{kind}/{id}"), resource)
-        });
-        let mut entries: Vec<_> = entries.collect();
+        let count = page.len();
+        let more = count > 0 && self.page + count < total;
+        let asked = self.count.unwrap_or(count);
+        let next = more.then(|| format_smolstr!("{base}/{}&_count={asked}&_page={}", self.name(), self.page + count));
+        let mut entries: Vec<_> = page.into_iter().map(|(url, resource)| Entry::found(url, resource)).collect();
         entries.extend(told.map(Entry::outcome));
-        Bundle::searchset(self.link(base), None, total, entries)
+        let this = format!("{base}/{}?{}", self.kind(), self.understood.0);
+        Bundle::searchset(this, next, total as u64, entries)
+    }
+}
+
+impl What {
+    /// What it is for, identifiers or not.
+    fn of_what(&self) -> &Self {
+        match self {
+            Self::Ids(what, _) => what,
+            other => other,
+        }
+    }
+
+    /// Whether an object meets the conditions, whoever the patient is. No status asked for is any status.
+    fn accepts(&self, object: &Object) -> bool {
+        let any = |asked: &[Availability]| match asked {
+            [] => vec![Availability::Approved, Availability::Deprecated],
+            asked => asked.to_vec(),
+        };
+        match (self, object) {
+            (Self::Documents(find, related), Object::Document(entry)) => {
+                let find = FindDocuments { statuses: any(&find.statuses), ..FindDocuments::clone(find) };
+                find.matches(entry) && has_references(related, &entry.reference_ids)
+            }
+            (Self::Sets(sets), Object::SubmissionSet(set)) => set.patient_id.as_ref().is_some_and(|patient| {
+                let find = sets.of(patient);
+                FindSubmissionSets { statuses: any(&find.statuses), ..find }.matches(set)
+            }),
+            (Self::Folders(find), Object::Folder(folder)) => {
+                FindFolders { statuses: any(&find.statuses), ..find.clone() }.matches(folder)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Sets {
+    fn of(&self, patient: &PatientId) -> FindSubmissionSets {
+        FindSubmissionSets {
+            patient: patient.clone(),
+            statuses: self.statuses.clone(),
+            sources: self.sources.clone(),
+            submission_time: self.submission_time.clone(),
+            author: self.author.clone(),
+            content_types: self.content_types.clone(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use smol_str::SmolStr;
 
 use crate::id::{DocumentUniqueId, HomeCommunityId, RepositoryId};
 
@@ -14,25 +15,23 @@ pub struct Handle {
     pub repository: RepositoryId,
     /// The document.
     pub unique_id: DocumentUniqueId,
+    /// The partner through which the community was found, by its key in the directory.
+    pub via: Option<SmolStr>,
 }
 
 impl Handle {
-    /// One segment of a path: base64url of the three with a line feed between them, which none of them has.
+    /// One segment of a path: base64url of the four with a line feed between them, which none of them has.
     pub fn to_segment(&self) -> String {
         let home = self.home.as_ref().map(ToString::to_string).unwrap_or_default();
-        URL_SAFE_NO_PAD.encode(format!("{home}\n{}\n{}", self.repository, self.unique_id))
-    }
-
-    /// The address: `{base}/Binary/{segment}`.
-    pub fn to_url(&self, base: &str) -> String {
-        format!("{}/Binary/{}", base.trim_end_matches('/'), self.to_segment())
+        let via = self.via.as_deref().unwrap_or_default();
+        URL_SAFE_NO_PAD.encode(format!("{home}\n{}\n{}\n{via}", self.repository, self.unique_id))
     }
 
     /// Back from the segment; none for what was not written here.
     pub fn from_segment(segment: &str) -> Option<Self> {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(segment).ok()?).ok()?;
         let mut parts = text.split('\n');
-        let (home, repository, unique_id) = (parts.next()?, parts.next()?, parts.next()?);
+        let (home, repository, unique_id, via) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         if parts.next().is_some() {
             return None;
         }
@@ -41,6 +40,7 @@ impl Handle {
             home,
             repository: RepositoryId::new(repository).ok()?,
             unique_id: DocumentUniqueId::new(unique_id).ok()?,
+            via: Some(via).filter(|via| !via.is_empty()).map(Into::into),
         })
     }
 }
@@ -84,10 +84,11 @@ mod tests {
                 home,
                 repository: RepositoryId::new("2.999.5").unwrap(),
                 unique_id: DocumentUniqueId::new("2.999.9.1^a/b c").unwrap(),
+                via: Some("north".into()),
             };
-            let url = handle.to_url("https://gw.example/fhir/");
-            let segment = url.strip_prefix("https://gw.example/fhir/Binary/").unwrap();
-            assert_eq!(Handle::from_segment(segment), Some(handle));
+            let segment = handle.to_segment();
+            assert!(segment.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{segment}");
+            assert_eq!(Handle::from_segment(&segment), Some(handle));
         }
     }
 

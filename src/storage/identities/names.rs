@@ -7,6 +7,7 @@
 
 use std::thread;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use smol_str::SmolStr;
 use uuid::Uuid;
@@ -17,6 +18,8 @@ use crate::storage::engine::{Definition, StoreError, table};
 use crate::storage::seal::Purpose;
 
 const NAMES: Definition = table("identity.names");
+/// Keeps seals apart from logical ids, which are made with the same key.
+const SEAL: &[u8] = b"seal of a text\0";
 
 /// Turns persons into logical ids and back.
 pub struct PersonNames(hmac::Key);
@@ -45,6 +48,21 @@ impl PersonNames {
         let person = PersonKey(u64::from_be_bytes(xor(masked, self.first_half(b"mask", &check))));
         // The check value is compared as a whole id, so that upper-case digits are none either.
         (self.name(person) == name).then_some(person)
+    }
+
+    /// A text with a seal, so that it is known again as one that was written here.
+    pub fn sealed(&self, text: &str) -> String {
+        let tag = hmac::sign(&self.0, &[SEAL, text.as_bytes()].concat());
+        format!("{text}.{}", hex::encode(&tag.as_ref()[..16]))
+    }
+
+    /// The text of a seal that was made here, and none of any other.
+    pub fn unsealed<'t>(&self, sealed: &'t str) -> Option<&'t str> {
+        let (text, seal) = sealed.rsplit_once('.')?;
+        let mut given = [0; 16];
+        hex::decode_to_slice(seal, &mut given).ok()?;
+        let tag = hmac::sign(&self.0, &[SEAL, text.as_bytes()].concat());
+        verify_slices_are_equal(&tag.as_ref()[..16], &given).ok().map(|()| text)
     }
 
     fn first_half(&self, purpose: &[u8], value: &[u8; 8]) -> [u8; 8] {

@@ -160,8 +160,11 @@ fn submission() -> Submission {
 
 fn provided() -> Value {
     let submission = submission();
-    let document =
-        Document { entry: submission.entries[0].id.clone(), mime_type: "text/plain".into(), bytes: b"hello".to_vec() };
+    let document = Document {
+        entry: submission.entries[0].id.clone(),
+        mime_type: "text/plain".into(),
+        bytes: b"hello".to_vec().into(),
+    };
     Provide::encode(&submission, &[document], &subject()).encode()
 }
 
@@ -171,7 +174,7 @@ fn a_submission_that_we_provide_is_the_one_that_is_received() {
     assert_eq!((provide.metadata, provide.subject.as_ref()), (Metadata::Comprehensive, Some(&subject())));
     let (read, documents) = provide.submission(Some(&patient())).unwrap();
     let sent = submission();
-    assert_eq!(documents[0].bytes, b"hello");
+    assert_eq!(documents[0].bytes.as_ref(), b"hello");
     assert_eq!(shape(&read.entries[0]), shape(&sent.entries[0]));
     assert_eq!(shape(&read.set), shape(&sent.set));
     let edges = |submission: &Submission| {
@@ -228,18 +231,21 @@ fn bundles_that_break_the_profile_are_refused_and_say_why() {
 /// MHD 2:3.65.4.1.2: the PATCH of a replaced document changes its status and nothing else.
 #[test]
 fn a_patch_may_only_supersede() {
-    let patch = |path: &str, value: &str| {
+    let patch = |path: &str, value: &str, target: &str| {
         let mut bundle = provided();
+        // The PATCH of what the document replaces.
         bundle["entry"].as_array_mut().unwrap().push(json!({
             "resource": {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": [
                 {"name": "type", "valueCode": "replace"}, {"name": "path", "valueString": path},
                 {"name": "value", "valueCode": value}]}]},
-            "request": {"method": "PATCH", "url": "DocumentReference/800"}}));
-        Provide::decode(&bundle).is_ok()
+            "request": {"method": "PATCH", "url": format!("DocumentReference/{target}")}}));
+        Provide::decode(&bundle).and_then(|provide| provide.submission(Some(&patient()))).is_ok()
     };
-    assert!(patch("DocumentReference.status", "superseded"));
-    assert!(!patch("DocumentReference.status", "current"));
-    assert!(!patch("DocumentReference.subject", "superseded"));
+    let replaced = "03030303-0303-0303-0303-030303030303";
+    assert!(patch("DocumentReference.status", "superseded", replaced));
+    assert!(!patch("DocumentReference.status", "current", replaced));
+    assert!(!patch("DocumentReference.subject", "superseded", replaced));
+    assert!(!patch("DocumentReference.status", "superseded", "00000000-0000-4000-8000-000000000009"));
 }
 
 /// MHD 2:3.105.
@@ -249,12 +255,101 @@ fn a_simplified_publication_becomes_a_whole_submission() {
     let mut resource = document_reference::document_reference(&entry(), &shown);
     let attachment = resource["content"][0]["attachment"].as_object_mut().unwrap();
     attachment.remove("url");
-    assert!(matches!(Provide::simplified(&resource, Timestamp::from_millis(0), "2.999.3"), Err(Refusal::Missing(_))));
+    let read = |resource: &Value| {
+        let mut resource = resource.clone();
+        let documents = take_documents(&mut resource)?;
+        Provide::simplified(&resource, documents, Timestamp::from_millis(0), "2.999.3")
+    };
+    assert!(matches!(read(&resource), Err(Refusal::Missing(_))));
     resource["content"][0]["attachment"]["data"] = "aGVsbG8=".into();
-    let provide = Provide::simplified(&resource, Timestamp::from_millis(0), "2.999.3").unwrap();
+    let provide = read(&resource).unwrap();
     let (submission, documents) = provide.submission(Some(&patient())).unwrap();
     assert_eq!(submission.set.submission_time.unwrap().as_str(), "19700101000000");
-    assert_eq!((submission.entries.len(), documents[0].bytes.as_slice()), (1, b"hello".as_slice()));
+    assert_eq!((submission.entries.len(), documents[0].bytes.as_ref()), (1, b"hello".as_slice()));
+}
+
+/// FHIR R4 `http.html`, "transaction": a `fullUrl` is the name of a resource until it has one of the server.
+#[test]
+fn names_within_a_bundle_are_not_those_of_what_is_stored() {
+    let mut bundle = provided();
+    let entry = &mut bundle["entry"][1];
+    let full_url = entry["fullUrl"].as_str().unwrap().to_owned();
+    entry["resource"]["identifier"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|one| one["type"]["coding"][0]["code"] != "entryUUID");
+    let (submission, documents) = Provide::decode(&bundle).unwrap().submission(Some(&patient())).unwrap();
+    let id = &submission.entries[0].id;
+    assert!(id.uuid().is_some() && id.to_string() != full_url);
+    assert_eq!(documents[0].entry, *id);
+    let is_about = |one: &&Association| one.kind == AssociationKind::HasMember && one.target == *id;
+    assert_eq!(submission.associations.iter().filter(is_about).count(), 2, "of the submission set and of the folder");
+    assert!(submission.associations.iter().any(|one| one.kind == AssociationKind::Replace && one.source == *id));
+}
+
+/// MHD 2:3.65.4.1.2: a folder that is PUT is there already and gets the new documents.
+#[test]
+fn a_folder_that_is_put_gets_documents() {
+    let mut bundle = provided();
+    let folder = EntryUuid::from_bytes([4; 16]).to_string();
+    let url = format!("List/{}", folder.trim_start_matches("urn:uuid:"));
+    bundle["entry"][3]["request"] = json!({"method": "PUT", "url": url});
+    let listed = json!({"item": {"reference": "DocumentReference/00000000-0000-4000-8000-000000000009"}});
+    bundle["entry"][3]["resource"]["entry"].as_array_mut().unwrap().push(listed);
+    let provide = Provide::decode(&bundle).unwrap();
+    let (submission, _) = provide.submission(Some(&patient())).unwrap();
+    assert!(submission.folders.is_empty());
+    let held: Vec<_> = submission.associations.iter().filter(|one| one.source.to_string() == folder).collect();
+    assert_eq!((held.len(), &held[0].target), (1, &submission.entries[0].id));
+    let response = provide.response(|kind, id| format_smolstr!("{kind}/{}", id.unwrap())).encode();
+    let answered = &response["entry"][3]["response"];
+    assert_eq!(
+        (answered["status"].as_str(), answered["location"].as_str()),
+        (Some("200"), Some(&*format!("List/{folder}")))
+    );
+    assert_eq!(answered["outcome"]["issue"][0]["details"]["coding"][0]["code"], "PartialFolderContentNotProcessed");
+    bundle["entry"][3]["request"]["url"] = "List?identifier=x".into();
+    assert!(matches!(Provide::decode(&bundle), Err(Refusal::NotSupported(_))));
+}
+
+#[test]
+fn bundles_that_try_something_are_refused() {
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut bundle = provided();
+        change(&mut bundle);
+        Provide::decode(&bundle).and_then(|provide| provide.submission(Some(&patient()))).map(drop)
+    };
+    let relates = |bundle: &mut Value, target: String| {
+        bundle["entry"][1]["resource"]["relatesTo"] = json!([{"code": "transforms", "target": {"reference": target}}]);
+    };
+    let own_name = |bundle: &Value| bundle["entry"][1]["fullUrl"].as_str().unwrap().to_owned();
+    assert_eq!(with(&|_| ()), Ok(()));
+    // A document of another server is nobody's business to fetch.
+    let refused = with(&|bundle| {
+        bundle["entry"][1]["resource"]["content"][0]["attachment"]["url"] = "https://127.0.0.1:1/x".into();
+    });
+    assert!(matches!(refused, Err(Refusal::Xds { code: ErrorCode::XdsMissingDocument, .. })), "{refused:?}");
+    let refused = with(&|bundle| bundle["entry"][2]["fullUrl"] = bundle["entry"][1]["fullUrl"].clone());
+    assert!(refused.unwrap_err().to_string().contains("same fullUrl"));
+    let refused = with(&|bundle| relates(bundle, own_name(bundle)));
+    assert!(refused.unwrap_err().to_string().contains("circle"));
+    // The number that stands for a document inside is none that a message may bring.
+    let refused = with(&|bundle| bundle["entry"][2]["resource"]["data"] = json!(0));
+    assert_eq!(refused, Err(Refusal::Unusable("Binary.data".into())));
+    let refused = with(&|bundle| {
+        bundle["entry"][2]["resource"].as_object_mut().unwrap().remove("data");
+    });
+    assert_eq!(refused, Err(Refusal::Missing("Binary.data".into())));
+    let refused = with(&|bundle| {
+        let one = bundle["entry"][2].clone();
+        let many = (0..=MOST).map(|at| {
+            let mut one = one.clone();
+            one["fullUrl"] = format!("urn:uuid:{at}").into();
+            one
+        });
+        bundle["entry"].as_array_mut().unwrap().extend(many);
+    });
+    assert!(matches!(refused, Err(Refusal::TooCostly(_))));
 }
 
 #[test]
