@@ -14,12 +14,13 @@ use tokio_util::task::TaskTracker;
 use crate::atna::forward::{Collector, Forwarder, Patience};
 use crate::atna::{self, AccessPoint, Alert, Audit, Event, Occasion, Signer};
 use crate::authenticate::{FeedSource, ReplayCache};
-use crate::config::{Settings, check};
+use crate::config::{self, Settings, check};
 use crate::directory::{self, Directory};
 use crate::endpoints::{self, Mllp};
-use crate::gateway::{Community, Continuations, Gateway, ImportDefaults, Limits, Member, Subscriber};
+use crate::gateway::{Community, Continuations, Gateway, ImportDefaults, Limits, Member, OnDemand, Subscriber};
 use crate::hl7v2;
 use crate::id::{Clock, Tenant, TraceId};
+use crate::metadata::affinity::ValueSets;
 use crate::mpi::Thresholds;
 use crate::net::{OnRefused, control, dial, https, messenger, mllp};
 use crate::pipeline::delivery;
@@ -113,6 +114,8 @@ impl App {
             default_user: settings.initiator.user.clone(),
             default_purpose: settings.initiator.purpose.clone(),
             import: import_defaults(&settings.import),
+            value_sets: value_sets(&settings)?,
+            on_demand: settings.documents.on_demand.as_ref().map(on_demand),
             names,
             identities,
             documents,
@@ -339,6 +342,20 @@ fn directory_stamp(folder: &Path) -> BTreeMap<std::path::PathBuf, (u64, Option<s
             Some((entry.path(), (data.len(), data.modified().ok())))
         })
         .collect()
+}
+
+fn value_sets(settings: &Settings) -> Result<ValueSets, StartError> {
+    let Some(path) = &settings.documents.value_sets else { return Ok(ValueSets::default()) };
+    config::value_sets::load(path).map_err(|problems| StartError(problems.iter().map(ToString::to_string).collect()))
+}
+
+fn on_demand(settings: &config::settings::OnDemand) -> OnDemand {
+    OnDemand {
+        program: settings.program.clone(),
+        arguments: settings.arguments.clone(),
+        time: settings.time,
+        persist: settings.persist,
+    }
 }
 
 fn signing_key(settings: &Settings) -> Result<SigningKey, StartError> {

@@ -3,6 +3,7 @@
 mod continuations;
 mod destinations;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::atna::Audit;
 use crate::authenticate::{Checks, FeedSource, FhirClient, ReplayCache};
 use crate::directory::Directory;
 use crate::id::{AssigningAuthority, Clock, Code, Domains, ExchangePurpose, HomeCommunityId, RepositoryId, Tenant};
+use crate::metadata::affinity::ValueSets;
 use crate::mpi::Thresholds;
 use crate::policy::Policy;
 use crate::routing::call::SoapClient;
@@ -58,6 +60,10 @@ pub struct Gateway {
     pub default_purpose: Option<ExchangePurpose>,
     /// What the metadata of imported documents says where the documents say nothing.
     pub import: ImportDefaults,
+    /// The codes that submissions may carry.
+    pub value_sets: ValueSets,
+    /// What makes documents when they are retrieved.
+    pub on_demand: Option<OnDemand>,
     /// The patient cross-reference.
     pub identities: Identities,
     /// What our own numbers for persons are outside: the logical ids of FHIR.
@@ -90,6 +96,19 @@ pub struct Gateway {
     pub recipients: Vec<Recipient>,
     /// What messages may cost, and how long things may take.
     pub limits: Limits,
+}
+
+/// A program that makes documents when they are retrieved.
+#[derive(Clone, Debug)]
+pub struct OnDemand {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// How long it may take.
+    pub time: Duration,
+    /// Whether what it made is kept as a stable document.
+    pub persist: bool,
 }
 
 /// What the metadata of imported documents says where the documents say nothing.

@@ -5,6 +5,7 @@
 
 mod attributes;
 
+pub mod affinity;
 pub mod association;
 pub mod coding;
 pub mod document_entry;

@@ -67,6 +67,7 @@ pub fn run(path: &Path, clock: &Clock) -> Report {
     check.clients(&settings, trust);
     check.store(&settings.store.folder);
     check.tables(&settings);
+    check.documents(&settings);
     check.clock(&settings);
     check.report
 }
@@ -130,6 +131,23 @@ impl Check {
 
     fn note(&mut self, key: &str, text: impl Into<String>, remedy: &str) {
         self.report.notes.push(self.told(key, text.into(), remedy));
+    }
+
+    fn documents(&mut self, settings: &Settings) {
+        let path = settings.documents.value_sets.as_deref();
+        if let Some(Err(problems)) = path.map(super::value_sets::load) {
+            self.report.problems.extend(problems);
+        }
+        if let Some(on_demand) = &settings.documents.on_demand
+            && !on_demand.program.is_file()
+        {
+            let text = format!("there is no program {}", on_demand.program.display());
+            self.problem(
+                "documents.on_demand.command",
+                text,
+                "give the path of a program that the gateway's user may run",
+            );
+        }
     }
 
     fn trust(&mut self, settings: &Settings) -> Option<Arc<Trust>> {

@@ -47,6 +47,8 @@ pub struct File {
     pub initiator: Initiator,
     /// Metadata of imported documents.
     pub import: Import,
+    /// The document registry and repository.
+    pub documents: Documents,
     /// What the program tells its operator.
     pub log: Log,
 }
@@ -72,6 +74,7 @@ impl Default for File {
             matching: Matching::default(),
             initiator: Initiator::default(),
             import: Import::default(),
+            documents: Documents::default(),
             log: Log::default(),
         }
     }
@@ -487,6 +490,35 @@ impl Default for Import {
             confidentiality: "N|2.16.840.1.113883.5.25|Normal".into(),
             language: "en-US".into(),
         }
+    }
+}
+
+/// `[documents]`: the document registry and repository.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Documents {
+    /// File with the codes that submissions may carry (none: codes are not checked).
+    pub value_sets: String,
+    /// What makes documents when they are retrieved (nothing).
+    pub on_demand: OnDemand,
+}
+
+/// `[documents.on_demand]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OnDemand {
+    /// The program, by its whole path, and its arguments (none: on-demand entries of our own repository are refused). It
+    /// runs without a shell and without environment, reads what is wanted as JSON and writes the document.
+    pub command: Vec<String>,
+    /// How long it may take, in seconds (30).
+    pub seconds: u32,
+    /// Whether what it made is kept as a stable document, a snapshot (false).
+    pub persist: bool,
+}
+
+impl Default for OnDemand {
+    fn default() -> Self {
+        Self { command: Vec::new(), seconds: 30, persist: false }
     }
 }
 

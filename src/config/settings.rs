@@ -57,6 +57,8 @@ pub struct Settings {
     pub initiator: Initiator,
     /// What the metadata of imported documents says where the documents say nothing.
     pub import: Import,
+    /// The document registry and repository.
+    pub documents: Documents,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// How much is logged.
@@ -231,6 +233,28 @@ pub struct Import {
     pub language: SmolStr,
 }
 
+/// The document registry and repository.
+#[derive(Clone, Debug)]
+pub struct Documents {
+    /// File with the codes of the affinity domain.
+    pub value_sets: Option<PathBuf>,
+    /// What makes documents when they are retrieved.
+    pub on_demand: Option<OnDemand>,
+}
+
+/// What makes documents when they are retrieved.
+#[derive(Clone, Debug)]
+pub struct OnDemand {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// How long it may take.
+    pub time: Duration,
+    /// Whether what it made is kept.
+    pub persist: bool,
+}
+
 /// When a patient is named to a partner.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Matching {
@@ -296,6 +320,7 @@ impl File {
         let matching = matching(&self.matching, problems);
         let initiator = initiator(self.initiator, problems);
         let import = import(&self.import, problems);
+        let documents = documents(self.documents, base, problems);
         if !(8..=65_536).contains(&self.store.cache_mib) {
             problems.add("store.cache_mib", "must be from 8 to 65536", "leave it out for 64");
         }
@@ -328,6 +353,7 @@ impl File {
             matching,
             initiator,
             import,
+            documents,
         })
     }
 }
@@ -615,6 +641,26 @@ fn import(file: &file::Import, problems: &mut Problems) -> Import {
         confidentiality: code("import.confidentiality", &file.confidentiality),
         language: file.language.as_str().into(),
     }
+}
+
+fn documents(file: file::Documents, base: &Path, problems: &mut Problems) -> Documents {
+    let file::OnDemand { command, seconds, persist } = file.on_demand;
+    if !(1..=600).contains(&seconds) {
+        problems.add("documents.on_demand.seconds", "must be from 1 to 600", "leave it out for 30");
+    }
+    let mut command = command.into_iter();
+    let program = command.next().map(PathBuf::from);
+    // Which program a bare name means depends on an environment that it does not get.
+    if program.as_ref().is_some_and(|program| !program.is_absolute()) {
+        problems.add("documents.on_demand.command[0]", "is not the whole path of a program", "begin it with a slash");
+    }
+    let on_demand = program.map(|program| OnDemand {
+        program,
+        arguments: command.collect(),
+        time: Duration::from_secs(u64::from(seconds)),
+        persist,
+    });
+    Documents { value_sets: some(&file.value_sets).map(|path| base.join(path.as_str())), on_demand }
 }
 
 fn initiator(file: file::Initiator, problems: &mut Problems) -> Initiator {

@@ -38,6 +38,9 @@ fn problems_of(path: &Path, text: &str, partner: bool) -> Vec<Problem> {
     if partner {
         return directory::read(path, text).1;
     }
+    if path.ends_with("value-sets.toml") {
+        return value_sets::read(path, text).err().unwrap_or_default();
+    }
     read(path, text, &Overrides::default()).err().unwrap_or_default()
 }
 
@@ -168,6 +171,8 @@ fn everything_that_is_missing_or_wrong_is_told_at_once() {
         ("[matching]\nrelease = 0.4", "matching.release"),
         ("[matching]\ncorrelation_days = 366", "matching.correlation_days"),
         ("[initiator]\npurpose = \"treatment\"", "initiator.purpose"),
+        ("[documents.on_demand]\ncommand = [\"make\"]", "documents.on_demand.command[0]"),
+        ("[documents.on_demand]\nseconds = 0", "documents.on_demand.seconds"),
         ("[log]\nlevel = \"loud\"", "log.level"),
     ] {
         assert_eq!(keys(&format!("{MINIMAL}\n{more}\n")), [expected], "{more}");

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::register::Request;
-use super::registration::{answer, audit, known};
+use super::registration::{answer, audit, check_codes, known};
 use super::remove::{DocumentsRequest, DocumentsResponse, MetadataRequest};
 use super::repository::Refused;
 use crate::atna::Object as Touched;
@@ -57,6 +57,7 @@ impl<const RESTRICTED: bool> Transaction for UpdateDocumentSet<RESTRICTED> {
     async fn handle(gateway: Arc<Gateway>, call: Arc<Call<Request>>, _extras: Attachments) -> Result<(), Refused> {
         let submission = call.permitted.request().submission.clone();
         check_repositories(&gateway, &submission)?;
+        check_codes(&gateway, &submission, Rules::Update)?;
         let registration = Registration { submission, contents: Vec::new(), now: gateway.clock.now() };
         let updated = gateway.documents.update(&gateway.tenant, registration, RESTRICTED, known(&gateway)).await;
         updated.map(drop).map_err(|error| Refused(error.errors()))

@@ -9,7 +9,7 @@ use crate::authenticate::Caller;
 use crate::ebxml::{ErrorCode, RegistryError, RegistryResponse};
 use crate::gateway::Gateway;
 use crate::id::{PatientId, TraceId, Transaction as Iti};
-use crate::metadata::{ObjectId, Rules, Submission};
+use crate::metadata::{ObjectId, Problems, Rules, Submission};
 use crate::pipeline::soap::{self, Soap};
 use crate::pipeline::{Call, Failure, Part, Received, Transaction};
 use crate::routing::package::Attachments;
@@ -49,6 +49,7 @@ impl Transaction for RegisterDocumentSet {
         // The repository here registers its documents itself, with their bytes.
         let text = "the repository is that of this gateway, which takes documents by ITI-41 only";
         check_repositories(&gateway, &submission, text)?;
+        check_codes(&gateway, &submission, Rules::Register)?;
         register(&gateway, submission, Vec::new()).await
     }
 
@@ -86,7 +87,10 @@ impl Transaction for RegisterOnDemand {
     ) -> Result<Submission, Refused> {
         let submission = call.permitted.request().submission.clone();
         // Nobody would make them.
-        check_repositories(&gateway, &submission, "no source of on-demand documents is configured here")?;
+        if gateway.on_demand.is_none() {
+            check_repositories(&gateway, &submission, "no source of on-demand documents is configured here")?;
+        }
+        check_codes(&gateway, &submission, Rules::RegisterOnDemand)?;
         register(&gateway, submission, Vec::new()).await
     }
 
@@ -125,6 +129,13 @@ fn check_repositories(gateway: &Gateway, submission: &Submission, why: &str) -> 
         .map(|entry| RegistryError::new(ErrorCode::XdsRegistryMetadataError, why).at(entry.id.to_string()))
         .collect();
     if errors.is_empty() { Ok(()) } else { Err(Refused(errors)) }
+}
+
+/// Refuses codes that are none of the affinity domain, with the code that the transaction's rules have for it.
+pub fn check_codes(gateway: &Gateway, submission: &Submission, rules: Rules) -> Result<(), Refused> {
+    let mut problems = Problems::new(rules);
+    gateway.value_sets.check(submission, &mut problems);
+    if problems.list.is_empty() { Ok(()) } else { Err(Refused(problems.list)) }
 }
 
 /// Registers metadata with the keys of the documents that are kept here: all of it or nothing.

@@ -8,18 +8,21 @@ use futures_util::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
+use super::on_demand;
 use super::retrieve::DocumentId;
 use super::stored_query::{Refusal, Request, Response, ReturnType};
 use crate::atna::Object;
 use crate::authenticate::Caller;
 use crate::ebxml::{ErrorCode, RegistryError, Severity};
 use crate::gateway::Gateway;
-use crate::id::{HomeCommunityId, PatientId, RepositoryId, TraceId, Transaction as Iti};
+use crate::id::{DocumentUniqueId, HomeCommunityId, PatientId, RepositoryId, TraceId, Transaction as Iti};
+use crate::metadata::DocumentKind;
 use crate::pipeline::soap::{self, Soap};
 use crate::pipeline::{Call, Failure, Part, Received, Transaction};
 use crate::routing::package::Attachments;
 use crate::storage::documents::{Scope, SearchError, of_one_patient};
 use crate::storage::engine::StoreError;
+use crate::storage::files::FileError;
 use crate::storage::identities::Resolution;
 
 /// `wsa:Action` of ITI-18.
@@ -228,6 +231,8 @@ pub struct Opened {
     pub media_type: String,
     /// Its bytes; a damaged document ends with an error instead of its last piece.
     pub content: BoxStream<'static, io::Result<Bytes>>,
+    /// Of a document that was made on demand: its own id, and where it was kept.
+    pub made: Option<(DocumentUniqueId, Option<RepositoryId>)>,
 }
 
 /// Opens a document that is kept here, of one community or of any that is served here.
@@ -243,12 +248,33 @@ pub async fn open(
     })?;
     let stored = stored.filter(|stored| stored.entry.repository.as_ref() == Some(&bare));
     let stored = stored.ok_or((ErrorCode::XdsDocumentUniqueIdError, "there is no such document"))?;
+    let media_type = stored.entry.mime_type.to_string();
+    if stored.entry.kind == DocumentKind::OnDemand {
+        let made = on_demand::make(gateway, &stored.entry).await?;
+        let content = match made.content {
+            on_demand::Content::Kept(key) => kept(gateway, &key).await?,
+            on_demand::Content::Passing(document) => {
+                let content = document.read().await.map_err(|error| unreadable(&error))?;
+                whole(content).boxed()
+            }
+        };
+        return Ok(Opened { media_type, content, made: Some((made.id, made.repository)) });
+    }
     let key = stored.content.ok_or((ErrorCode::XdsDocumentUniqueIdError, "the document was removed"))?;
-    let (_, content) = gateway.files.read(&gateway.tenant, &key).await.map_err(|error| {
-        tracing::error!(%error, "a document's bytes could not be opened");
-        (ErrorCode::XdsRepositoryError, "the document's bytes could not be read")
-    })?;
-    Ok(Opened { media_type: stored.entry.mime_type.to_string(), content: whole(content).boxed() })
+    Ok(Opened { media_type, content: kept(gateway, &key).await?, made: None })
+}
+
+async fn kept(
+    gateway: &Gateway,
+    key: &str,
+) -> Result<BoxStream<'static, io::Result<Bytes>>, (ErrorCode, &'static str)> {
+    let (_, content) = gateway.files.read(&gateway.tenant, key).await.map_err(|error| unreadable(&error))?;
+    Ok(whole(content).boxed())
+}
+
+fn unreadable(error: &FileError) -> (ErrorCode, &'static str) {
+    tracing::error!(%error, "a document's bytes could not be opened");
+    (ErrorCode::XdsRepositoryError, "the document's bytes could not be read")
 }
 
 /// The repository that a document is asked of, if it is one of ours, for that community or for any.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::content::Content;
 use super::provide::{Refusal, Request};
-use super::registration::register;
+use super::registration::{check_codes, register};
 use super::retrieve::DocumentId;
 use crate::atna::Object;
 use crate::authenticate::Caller;
@@ -140,8 +140,18 @@ async fn receive(
     if missing.is_empty() { Ok(received) } else { Err(Refused(missing)) }
 }
 
-/// Keeps documents and registers their metadata: all of it or nothing.
+/// Keeps documents and registers their metadata, whose codes must be those of the affinity domain: all of it or nothing.
 pub async fn keep(
+    gateway: &Gateway,
+    submission: Submission,
+    documents: Vec<(ObjectId, Stored)>,
+) -> Result<Submission, Refused> {
+    check_codes(gateway, &submission, Rules::Provide)?;
+    keep_as_it_is(gateway, submission, documents).await
+}
+
+/// As [`keep`], whatever the codes are.
+pub(super) async fn keep_as_it_is(
     gateway: &Gateway,
     mut submission: Submission,
     documents: Vec<(ObjectId, Stored)>,

@@ -52,6 +52,9 @@ impl Retrieved {
     ) -> Result<(), (ErrorCode, &'static str)> {
         let opened = registry::open(gateway, wanted, home).await?;
         self.add(wanted, opened.media_type, opened.content);
+        if let (Some((id, repository)), Some(added)) = (opened.made, self.response.documents.last_mut()) {
+            (added.new_document, added.new_repository) = (Some(id), repository);
+        }
         Ok(())
     }
 

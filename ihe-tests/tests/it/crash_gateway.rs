@@ -1,5 +1,5 @@
-//! `kill -9` of a gateway that is fed and given documents: what it acknowledged is there afterwards, what it did not
-//! acknowledge is wholly there or not at all, and nothing is left over.
+//! `kill -9` of a gateway that is fed, given documents and told to remove some: what it acknowledged is there afterwards, or
+//! gone; what it did not acknowledge is wholly there or not at all, and nothing is left over on the disk.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use causeway::atna::verify::verify;
 use causeway::gateway::Gateway;
-use causeway::id::{AssigningAuthority, DocumentUniqueId, PatientId};
+use causeway::id::{AssigningAuthority, DocumentUniqueId, PatientId, RepositoryId};
 use causeway::storage::identities::Resolution;
 use causeway::storage::seal::{Purpose, Sealer};
+use causeway::xds::administration::REMOVE_DOCUMENTS_ACTION;
+use causeway::xds::remove::{DocumentId, DocumentsRequest};
 use causeway::xds::repository::PROVIDE_ACTION;
 use ihe_tests::harness::Letter;
 use ihe_tests::harness::client::packed;
@@ -21,10 +23,18 @@ use tokio::time::sleep;
 use crate::hostile::{HOME, PUBLIC, World, mllp, post, registration};
 use crate::served::Served;
 
-/// A submission: its documents, and whether it was acknowledged.
+/// A submission: its documents, whether it was acknowledged, and how far the removal of its documents came.
 struct Submitted {
     documents: Vec<(String, Vec<u8>)>,
     acknowledged: bool,
+    removal: Removal,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Removal {
+    NotAsked,
+    Asked,
+    Acknowledged,
 }
 
 /// What the other systems remember.
@@ -67,7 +77,7 @@ async fn provide(
         let told = documents.map(|document| (document.unique_id, document.content)).into();
         let place = {
             let mut memory = memory.lock().unwrap();
-            memory.submissions.push(Submitted { documents: told, acknowledged: false });
+            memory.submissions.push(Submitted { documents: told, acknowledged: false, removal: Removal::NotAsked });
             memory.submissions.len() - 1
         };
         let answer = post(&connector, gateway, "/DocumentRepository", &content_type, &package).await?;
@@ -77,20 +87,51 @@ async fn provide(
             return Ok(());
         }
         memory.lock().unwrap().submissions[place].acknowledged = true;
+        if number % 2 == 0 {
+            continue;
+        }
+        let request = {
+            let submitted = &mut memory.lock().unwrap().submissions[place];
+            submitted.removal = Removal::Asked;
+            let document = |(unique_id, _): &(String, Vec<u8>)| DocumentId {
+                home: None,
+                repository: RepositoryId::new("2.999.30.9").unwrap(),
+                document: DocumentUniqueId::new(unique_id).unwrap(),
+            };
+            DocumentsRequest { documents: submitted.documents.iter().map(document).collect() }
+        };
+        let url = format!("{PUBLIC}/DocumentRepository");
+        let letter = Letter::new(REMOVE_DOCUMENTS_ACTION, &url, request.encode(), HOME, treatment());
+        let envelope = letter.envelope(&world.asker.key).into_bytes();
+        let plain = "application/soap+xml; charset=UTF-8";
+        let answer = post(&connector, gateway, "/DocumentRepository", plain, &envelope).await?;
+        if !answer.body.contains("ResponseStatusType:Success") {
+            assert!(!answer.body.contains("Failure") && !answer.body.contains("Fault"), "{}", answer.body);
+            return Ok(());
+        }
+        memory.lock().unwrap().submissions[place].removal = Removal::Acknowledged;
     }
     Ok(())
 }
 
-fn has(world: &World, gateway: &Gateway, (unique_id, content): &(String, Vec<u8>)) -> bool {
+/// What became of a document.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fate {
+    Absent,
+    Kept,
+    Removed,
+}
+
+fn fate(world: &World, gateway: &Gateway, (unique_id, content): &(String, Vec<u8>)) -> Fate {
     let unique_id = DocumentUniqueId::new(unique_id).unwrap();
-    let Some(stored) = gateway.documents.document(&gateway.tenant, &unique_id).unwrap() else { return false };
-    let key = stored.content.unwrap();
+    let Some(stored) = gateway.documents.document(&gateway.tenant, &unique_id).unwrap() else { return Fate::Absent };
+    let Some(key) = stored.content else { return Fate::Removed };
     let tenant = world.folder.path().join("data/documents").join(gateway.tenant.as_str());
     let sealed = std::fs::read(tenant.join(&key[..2]).join(&key[2..4]).join(&key)).unwrap();
     let mut bytes = Vec::new();
     Sealer::plain().opening(&gateway.tenant, Purpose::Document).push(&sealed, &mut bytes).unwrap();
     assert!(bytes == *content, "{unique_id} has other bytes");
-    true
+    Fate::Kept
 }
 
 fn files_under(folder: &Path) -> usize {
@@ -106,11 +147,12 @@ fn files_under(folder: &Path) -> usize {
 async fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() {
     let world = World::new("");
     let documents = format!(
-        "name = \"Documents\"\nnetwork = \"one\"\nkind = \"local\"\nhome_community_id = \"{HOME}\"\nresponds = false\n"
+        "name = \"Documents\"\nnetwork = \"one\"\nkind = \"local\"\nhome_community_id = \"{HOME}\"\nresponds = false\n\
+         transactions_allowed = [\"ITI-41\", \"ITI-86\"]\n"
     );
     world.partner("documents", &documents);
     let memory = Arc::new(Mutex::new(Memory::default()));
-    let mut documents_kept = 0;
+    let (mut documents_kept, mut removals) = (0, 0);
     for round in 0..6 {
         let served = Served::start(&world.config());
         if round == 0 {
@@ -142,11 +184,19 @@ async fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() {
             assert!(matches!(found, Resolution::Active(_)), "round {round}: {local} was acknowledged and is lost");
         }
         for submission in &memory.submissions {
-            let (first, second) =
-                (has(&world, kept, &submission.documents[0]), has(&world, kept, &submission.documents[1]));
-            assert_eq!(first, second, "round {round}: half of a submission is there");
-            assert!(first || !submission.acknowledged, "round {round}: a submission was acknowledged and is lost");
-            documents_kept += if first { 2 } else { 0 };
+            let fates = [0, 1].map(|at| fate(&world, kept, &submission.documents[at]));
+            let absent = fates.map(|fate| fate == Fate::Absent);
+            assert_eq!(absent[0], absent[1], "round {round}: half of a submission is there");
+            assert!(!absent[0] || !submission.acknowledged, "round {round}: a submission was acknowledged and is lost");
+            // Each document is removed for itself, and its entry stays.
+            let removed = fates.iter().filter(|fate| **fate == Fate::Removed).count();
+            match submission.removal {
+                Removal::NotAsked => assert_eq!(removed, 0, "round {round}: nobody asked for a removal"),
+                Removal::Asked => {}
+                Removal::Acknowledged => assert_eq!(removed, 2, "round {round}: a removal was acknowledged"),
+            }
+            removals += removed;
+            documents_kept += fates.iter().filter(|fate| **fate == Fate::Kept).count();
         }
         assert_eq!(files_under(&world.folder.path().join("data/incoming")), 0, "round {round}");
         gateway.stop().await;
@@ -154,4 +204,5 @@ async fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() {
         let files = files_under(&world.folder.path().join("data/documents"));
         assert_eq!(files, documents_kept, "round {round}: files left over");
     }
+    assert!(removals > 0, "documents were removed");
 }

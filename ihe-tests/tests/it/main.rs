@@ -49,6 +49,8 @@ mod iti_55;
 #[cfg(test)]
 mod iti_57;
 #[cfg(test)]
+mod iti_61;
+#[cfg(test)]
 mod iti_65;
 #[cfg(test)]
 mod iti_67;
@@ -64,6 +66,8 @@ mod mhd_attacks;
 mod mhd_communities;
 #[cfg(test)]
 mod mtom_clients;
+#[cfg(test)]
+mod nist_scenarios;
 #[cfg(test)]
 mod notifications;
 #[cfg(test)]

@@ -290,7 +290,7 @@ fn provided(step: &Step, body: String, made: Vec<Made>) -> Prepared {
         ));
         parts.push((cid.to_owned(), "text/plain", content(step, &one.symbol)));
     }
-    let body = without_digests(body);
+    let body = without_digests(element(&body, &["SubmitObjectsRequest"]).unwrap_or(body));
     let body = format!(
         "<xdsb:ProvideAndRegisterDocumentSetRequest xmlns:xdsb=\"urn:ihe:iti:xds-b:2007\">{body}{documents}\
          </xdsb:ProvideAndRegisterDocumentSetRequest>"
