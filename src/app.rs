@@ -17,7 +17,9 @@ use crate::authenticate::{FeedSource, ReplayCache};
 use crate::config::{self, Settings, check};
 use crate::directory::{self, Directory};
 use crate::endpoints::{self, Mllp};
-use crate::gateway::{Community, Continuations, Gateway, ImportDefaults, Limits, Member, OnDemand, Subscriber};
+use crate::gateway::{
+    Community, Continuations, External, Gateway, ImportDefaults, Limits, Member, OnDemand, Subscriber,
+};
 use crate::hl7v2;
 use crate::id::{Clock, Tenant, TraceId};
 use crate::metadata::affinity::ValueSets;
@@ -116,6 +118,7 @@ impl App {
             import: import_defaults(&settings.import),
             value_sets: value_sets(&settings)?,
             on_demand: settings.documents.on_demand.as_ref().map(on_demand),
+            external: external(&settings.documents.external),
             names,
             identities,
             documents,
@@ -347,6 +350,14 @@ fn directory_stamp(folder: &Path) -> BTreeMap<std::path::PathBuf, (u64, Option<s
 fn value_sets(settings: &Settings) -> Result<ValueSets, StartError> {
     let Some(path) = &settings.documents.value_sets else { return Ok(ValueSets::default()) };
     config::value_sets::load(path).map_err(|problems| StartError(problems.iter().map(ToString::to_string).collect()))
+}
+
+fn external(settings: &config::settings::External) -> External {
+    External {
+        registry: settings.registry.clone(),
+        repositories: settings.repositories.clone(),
+        submissions: settings.submissions.clone(),
+    }
 }
 
 fn on_demand(settings: &config::settings::OnDemand) -> OnDemand {

@@ -64,6 +64,8 @@ pub struct Gateway {
     pub value_sets: ValueSets,
     /// What makes documents when they are retrieved.
     pub on_demand: Option<OnDemand>,
+    /// The community's other registry and repositories.
+    pub external: External,
     /// The patient cross-reference.
     pub identities: Identities,
     /// What our own numbers for persons are outside: the logical ids of FHIR.
@@ -96,6 +98,17 @@ pub struct Gateway {
     pub recipients: Vec<Recipient>,
     /// What messages may cost, and how long things may take.
     pub limits: Limits,
+}
+
+/// The registry and the repositories that the community has besides, by the keys of their entries in the directory.
+#[derive(Clone, Debug, Default)]
+pub struct External {
+    /// Which is asked for metadata (ITI-18).
+    pub registry: Option<SmolStr>,
+    /// Which is asked for the documents of a repository (ITI-43).
+    pub repositories: Vec<(RepositoryId, SmolStr)>,
+    /// To which submissions are passed on (ITI-41, ITI-42).
+    pub submissions: Option<SmolStr>,
 }
 
 /// A program that makes documents when they are retrieved.

@@ -3,6 +3,7 @@
 
 pub mod administration;
 pub mod content;
+pub mod external;
 pub mod on_demand;
 pub mod provide;
 pub mod register;

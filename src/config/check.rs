@@ -138,6 +138,21 @@ impl Check {
         if let Some(Err(problems)) = path.map(super::value_sets::load) {
             self.report.problems.extend(problems);
         }
+        let external = &settings.documents.external;
+        let (snapshot, _) = directory::load(&settings.partners);
+        let named = [("registry", &external.registry), ("submissions", &external.submissions)];
+        let named = named.into_iter().filter_map(|(key, partner)| Some((key.to_owned(), partner.as_ref()?)));
+        let kept = external.repositories.iter().map(|(id, partner)| (format!("repositories.{}", id.as_str()), partner));
+        for (key, partner) in named.chain(kept) {
+            if snapshot.named(partner).is_none() {
+                let text = format!("there is no partner {partner}");
+                self.problem(
+                    &format!("documents.external.{key}"),
+                    text,
+                    "give the name of a file in the folder of partners",
+                );
+            }
+        }
         if let Some(on_demand) = &settings.documents.on_demand
             && !on_demand.program.is_file()
         {

@@ -501,6 +501,21 @@ pub struct Documents {
     pub value_sets: String,
     /// What makes documents when they are retrieved (nothing).
     pub on_demand: OnDemand,
+    /// Other registries and repositories of the community.
+    pub external: External,
+}
+
+/// `[documents.external]`: a registry and repositories that the community has already. Each is a partner of kind `local`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct External {
+    /// Key of the partner that is asked by ITI-18 as well, for every query of our own systems and of partners (none).
+    pub registry: String,
+    /// Key of the partner that gets what is submitted by ITI-41 and ITI-42, as far as its entry has an address for it, in
+    /// place of our own registry and repository (none).
+    pub submissions: String,
+    /// OID of a repository, and key of the partner that is asked for its documents by ITI-43.
+    pub repositories: BTreeMap<String, String>,
 }
 
 /// `[documents.on_demand]`.

@@ -240,6 +240,19 @@ pub struct Documents {
     pub value_sets: Option<PathBuf>,
     /// What makes documents when they are retrieved.
     pub on_demand: Option<OnDemand>,
+    /// Other registries and repositories of the community.
+    pub external: External,
+}
+
+/// Other registries and repositories of the community, by the keys of their partners.
+#[derive(Clone, Debug)]
+pub struct External {
+    /// Asked by ITI-18.
+    pub registry: Option<SmolStr>,
+    /// Given what is submitted.
+    pub submissions: Option<SmolStr>,
+    /// Asked by ITI-43, for each repository.
+    pub repositories: Vec<(RepositoryId, SmolStr)>,
 }
 
 /// What makes documents when they are retrieved.
@@ -660,7 +673,18 @@ fn documents(file: file::Documents, base: &Path, problems: &mut Problems) -> Doc
         time: Duration::from_secs(u64::from(seconds)),
         persist,
     });
-    Documents { value_sets: some(&file.value_sets).map(|path| base.join(path.as_str())), on_demand }
+    let repositories = file.external.repositories.iter().filter_map(|(oid, key)| {
+        let at = format!("documents.external.repositories.{oid}");
+        let oid = problems.parse::<Oid>(&at, oid, OID_REMEDY)?;
+        Some((RepositoryId::new(oid.as_str()).ok()?, key.trim().into()))
+    });
+    let repositories = repositories.collect();
+    let external = External {
+        registry: some(&file.external.registry),
+        submissions: some(&file.external.submissions),
+        repositories,
+    };
+    Documents { value_sets: some(&file.value_sets).map(|path| base.join(path.as_str())), on_demand, external }
 }
 
 fn initiator(file: file::Initiator, problems: &mut Problems) -> Initiator {

@@ -173,6 +173,7 @@ fn everything_that_is_missing_or_wrong_is_told_at_once() {
         ("[initiator]\npurpose = \"treatment\"", "initiator.purpose"),
         ("[documents.on_demand]\ncommand = [\"make\"]", "documents.on_demand.command[0]"),
         ("[documents.on_demand]\nseconds = 0", "documents.on_demand.seconds"),
+        ("[documents.external.repositories]\n\"x\" = \"a\"", "documents.external.repositories.x"),
         ("[log]\nlevel = \"loud\"", "log.level"),
     ] {
         assert_eq!(keys(&format!("{MINIMAL}\n{more}\n")), [expected], "{more}");

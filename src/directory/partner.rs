@@ -99,6 +99,15 @@ pub struct Urls {
     /// PIX Update Notification.
     #[serde(rename = "iti-46")]
     pub iti_46: String,
+    /// Registry Stored Query, for a registry of our own.
+    #[serde(rename = "iti-18")]
+    pub iti_18: String,
+    /// Register Document Set-b, for a registry of our own.
+    #[serde(rename = "iti-42")]
+    pub iti_42: String,
+    /// Retrieve Document Set, for a repository of our own.
+    #[serde(rename = "iti-43")]
+    pub iti_43: String,
     /// Cross Gateway Patient Discovery.
     #[serde(rename = "iti-55")]
     pub iti_55: String,
@@ -108,12 +117,15 @@ pub struct Urls {
 }
 
 impl Urls {
-    fn each(&self) -> [(Transaction, &str); 6] {
+    fn each(&self) -> [(Transaction, &str); 9] {
         [
             (Transaction::Iti38, &self.iti_38),
             (Transaction::Iti39, &self.iti_39),
             (Transaction::Iti41, &self.iti_41),
             (Transaction::Iti46, &self.iti_46),
+            (Transaction::Iti18, &self.iti_18),
+            (Transaction::Iti42, &self.iti_42),
+            (Transaction::Iti43, &self.iti_43),
             (Transaction::Iti55, &self.iti_55),
             (Transaction::Iti80, &self.iti_80),
         ]
@@ -136,6 +148,15 @@ pub struct Timeouts {
     /// PIX Update Notification (60).
     #[serde(rename = "iti-46")]
     pub iti_46: u16,
+    /// Registry Stored Query, for a registry of our own (120).
+    #[serde(rename = "iti-18")]
+    pub iti_18: u16,
+    /// Register Document Set-b, for a registry of our own (120).
+    #[serde(rename = "iti-42")]
+    pub iti_42: u16,
+    /// Retrieve Document Set, for a repository of our own (120).
+    #[serde(rename = "iti-43")]
+    pub iti_43: u16,
     /// Cross Gateway Patient Discovery (60).
     #[serde(rename = "iti-55")]
     pub iti_55: u16,
@@ -146,17 +167,30 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { iti_38: 120, iti_39: 120, iti_41: 120, iti_46: 60, iti_55: 60, iti_80: 120 }
+        Self {
+            iti_18: 120,
+            iti_38: 120,
+            iti_39: 120,
+            iti_41: 120,
+            iti_42: 120,
+            iti_43: 120,
+            iti_46: 60,
+            iti_55: 60,
+            iti_80: 120,
+        }
     }
 }
 
 impl Timeouts {
-    fn each(&self) -> [(Transaction, u16); 6] {
+    fn each(&self) -> [(Transaction, u16); 9] {
         [
             (Transaction::Iti38, self.iti_38),
             (Transaction::Iti39, self.iti_39),
             (Transaction::Iti41, self.iti_41),
             (Transaction::Iti46, self.iti_46),
+            (Transaction::Iti18, self.iti_18),
+            (Transaction::Iti42, self.iti_42),
+            (Transaction::Iti43, self.iti_43),
             (Transaction::Iti55, self.iti_55),
             (Transaction::Iti80, self.iti_80),
         ]

@@ -27,6 +27,7 @@ use crate::routing::fan_out::{Leg, State, quoted};
 use crate::routing::package::Attachments;
 use crate::soap::mtom::content_id;
 use crate::storage::files::Stored;
+use crate::xds::retrieval;
 
 /// A community that knows the patient, and the partner through which it is reached.
 #[derive(Clone, Debug)]
@@ -242,14 +243,24 @@ pub async fn retrieve(
     errands: &Errands,
     batches: Vec<Batch>,
 ) -> Result<Vec<Leg<Batch, Brought>>, Denied> {
+    retrieve_by(Iti::Iti39, gateway, errands, batches).await
+}
+
+/// As [`retrieve`], from other communities (ITI-39) or from repositories of our own (ITI-43).
+pub async fn retrieve_by(
+    transaction: Iti,
+    gateway: &Arc<Gateway>,
+    errands: &Errands,
+    batches: Vec<Batch>,
+) -> Result<Vec<Leg<Batch, Brought>>, Denied> {
     let legs = errands
-        .fan_out(gateway, Iti::Iti39, batches, |batch, url, errand| {
+        .fan_out(gateway, transaction, batches, |batch, url, errand| {
             let (gateway, batch) = (gateway.clone(), batch.clone());
-            async move { bring(&gateway, &batch, &url, errand).await }
+            async move { bring(transaction, &gateway, &batch, &url, errand).await }
         })
         .await;
     for leg in &legs {
-        record(gateway, errands, leg).await?;
+        record(transaction, gateway, errands, leg).await?;
     }
     Ok(legs)
 }
@@ -264,7 +275,12 @@ pub fn settled(leg: Leg<Batch, Brought>) -> Leg<Batch, Brought> {
 }
 
 /// What came is one record, what did not another (ITI TF-2: 3.39.5).
-async fn record(gateway: &Gateway, errands: &Errands, leg: &Leg<Batch, Brought>) -> Result<(), Denied> {
+async fn record(
+    transaction: Iti,
+    gateway: &Gateway,
+    errands: &Errands,
+    leg: &Leg<Batch, Brought>,
+) -> Result<(), Denied> {
     let object = |id: &DocumentId| Object::document(&id.document, Some(&id.repository), id.home.as_ref());
     let came: Vec<&DocumentId> = match &leg.state {
         State::Answered(brought) => brought.documents.iter().map(|(document, _)| &document.id).collect(),
@@ -275,7 +291,7 @@ async fn record(gateway: &Gateway, errands: &Errands, leg: &Leg<Batch, Brought>)
     if !came.is_empty() {
         let objects = came.iter().map(|id| object(id)).collect();
         let told = Told { objects, outcome: Outcome::Success, reason: None };
-        errands.record(gateway, Iti::Iti39, &leg.partner.partner, told).await?;
+        errands.record(gateway, transaction, &leg.partner.partner, told).await?;
     }
     if !missing.is_empty() {
         let reason = match &leg.state {
@@ -283,17 +299,22 @@ async fn record(gateway: &Gateway, errands: &Errands, leg: &Leg<Batch, Brought>)
             state => Told::of(state).reason.unwrap_or_else(|| "not in the answer".into()),
         };
         let told = Told { objects: missing, outcome: Outcome::SeriousFailure, reason: Some(reason) };
-        errands.record(gateway, Iti::Iti39, &leg.partner.partner, told).await?;
+        errands.record(gateway, transaction, &leg.partner.partner, told).await?;
     }
     Ok(())
 }
 
-async fn bring(gateway: &Gateway, batch: &Batch, url: &ServiceUrl, errand: Errand) -> State<Brought> {
-    let asked =
-        RetrieveRequest { documents: batch.documents.iter().map(|id| as_wanted(id, &batch.partner.quirks)).collect() };
+async fn bring(transaction: Iti, gateway: &Gateway, batch: &Batch, url: &ServiceUrl, errand: Errand) -> State<Brought> {
+    let within = transaction == Iti::Iti43;
+    let wanted = |id: &DocumentId| {
+        let wanted = as_wanted(id, &batch.partner.quirks);
+        // A repository knows of no communities (3.43.4.1.2).
+        DocumentId { home: wanted.home.filter(|_| !within), ..wanted }
+    };
+    let asked = RetrieveRequest { documents: batch.documents.iter().map(wanted).collect() };
     let letter = Letter {
-        transaction: Iti::Iti39,
-        action: RETRIEVE_ACTION,
+        transaction,
+        action: if within { retrieval::ACTION } else { RETRIEVE_ACTION },
         body: asked.encode(),
         headers: String::new(),
         mtom: batch.partner.quirks.mtom == Mtom::Always,

@@ -11,6 +11,7 @@ use crate::id::{HomeCommunityId, TraceId, Transaction as Iti};
 use crate::pipeline::soap::{self, Soap};
 use crate::pipeline::{Call, Failure, Part, Received, Transaction};
 use crate::routing::package::Attachments;
+use crate::xds::external;
 use crate::xds::registry;
 use crate::xds::retrieval::{self, Retrieved, Unreadable};
 use crate::xds::stored_query;
@@ -52,7 +53,7 @@ impl Transaction for CrossGatewayQuery {
         if let Err(error) = check_home(&gateway, request) {
             return Ok(QueryResponse::failure(RegistryError::from(&error)));
         }
-        let mut response = registry::search(&gateway, request, call.trace);
+        let mut response = external::search(&gateway, &call, request).await;
         for object in &mut response.objects {
             let home = home_of(&gateway, object, request.home.as_ref());
             object.set_home(home);
@@ -125,7 +126,14 @@ impl Transaction for CrossGatewayRetrieve {
         _extras: Attachments,
     ) -> Result<Retrieved, Unreadable> {
         let mut retrieved = Retrieved::default();
+        let mut elsewhere = Vec::new();
         for wanted in &call.permitted.request().documents {
+            if let Some(partner) = external::repository(&gateway, wanted)
+                && wanted.home.as_ref().is_some_and(|home| gateway.community.serves(home))
+            {
+                elsewhere.push((wanted.clone(), partner));
+                continue;
+            }
             let opened = match &wanted.home {
                 None => {
                     Err((ErrorCode::XdsMissingHomeCommunityId, "the request for a document names no home community"))
@@ -140,6 +148,7 @@ impl Transaction for CrossGatewayRetrieve {
                 retrieved.response.errors.push(error_about(code, text, wanted, &gateway.community.home));
             }
         }
+        external::bring(&gateway, &call, elsewhere, &mut retrieved).await;
         Ok(retrieved)
     }
 

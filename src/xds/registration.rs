@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::external;
 use super::register::Request;
 use super::repository::{Refused, submission_objects};
 use crate::authenticate::Caller;
@@ -45,7 +46,11 @@ impl Transaction for RegisterDocumentSet {
         call: Arc<Call<Request>>,
         _extras: Attachments,
     ) -> Result<Submission, Refused> {
-        let submission = call.permitted.request().submission.clone();
+        let request = call.permitted.request();
+        if let Some(passed_on) = external::register(&gateway, &call, request).await {
+            return passed_on;
+        }
+        let submission = request.submission.clone();
         // The repository here registers its documents itself, with their bytes.
         let text = "the repository is that of this gateway, which takes documents by ITI-41 only";
         check_repositories(&gateway, &submission, text)?;

@@ -8,9 +8,9 @@ use futures_util::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use super::on_demand;
 use super::retrieve::DocumentId;
 use super::stored_query::{Refusal, Request, Response, ReturnType};
+use super::{external, on_demand};
 use crate::atna::Object;
 use crate::authenticate::Caller;
 use crate::ebxml::{ErrorCode, RegistryError, Severity};
@@ -56,7 +56,7 @@ impl Transaction for RegistryStoredQuery {
         call: Arc<Call<Request>>,
         _extras: Attachments,
     ) -> Result<Response, Refusal> {
-        Ok(search(&gateway, call.permitted.request(), call.trace))
+        Ok(external::search(&gateway, &call, call.permitted.request()).await)
     }
 
     fn audit(request: &Request, outcome: &Result<Response, Refusal>) -> Vec<Part> {

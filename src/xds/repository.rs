@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::content::Content;
+use super::external;
 use super::provide::{Refusal, Request};
 use super::registration::{check_codes, register};
 use super::retrieve::DocumentId;
@@ -49,6 +50,9 @@ impl Transaction for ProvideAndRegister {
     ) -> Result<Submission, Refused> {
         let request = call.permitted.request();
         let documents = receive(&gateway, request, attachments).await?;
+        if external::passes_documents_on(&gateway) {
+            return external::provide(&gateway, &call, request, documents).await;
+        }
         keep(&gateway, request.registration.submission.clone(), documents).await
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use super::registry;
 use super::retrieve::{Content, DocumentId, Request, Response, RetrievedDocument};
+use super::{external, registry};
 use crate::atna::Object;
 use crate::authenticate::Caller;
 use crate::ebxml::{ErrorCode, RegistryError};
@@ -162,13 +162,19 @@ impl Transaction for RetrieveDocumentSet {
         _extras: Attachments,
     ) -> Result<Retrieved, Unreadable> {
         let mut retrieved = Retrieved::default();
+        let mut elsewhere = Vec::new();
         for wanted in &call.permitted.request().documents {
+            if let Some(partner) = external::repository(&gateway, wanted) {
+                elsewhere.push((wanted.clone(), partner));
+                continue;
+            }
             if let Err((code, text)) = retrieved.open(&gateway, wanted, None).await {
                 tracing::info!(code = code.as_str(), trace = %call.trace, "a document could not be given out");
                 let error = RegistryError::new(code, text).at(wanted.document.to_string());
                 retrieved.response.errors.push(error);
             }
         }
+        external::bring(&gateway, &call, elsewhere, &mut retrieved).await;
         Ok(retrieved)
     }
 

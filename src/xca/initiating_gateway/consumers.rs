@@ -24,7 +24,7 @@ use crate::xca::responding_gateway::home_of;
 use crate::xca::retrieve::{DocumentId, Request as Retrieve, error_about};
 use crate::xcpd::initiating_gateway::{Found, Sought, discover};
 use crate::xds::retrieval::{self, Retrieved, Unreadable};
-use crate::xds::{registry, stored_query};
+use crate::xds::{external, registry, stored_query};
 
 /// ITI-18, as an Initiating Gateway answers it.
 pub struct FederatedQuery;
@@ -73,7 +73,7 @@ async fn everywhere(gateway: &Arc<Gateway>, call: &Call<Query>) -> Result<Respon
     };
     let mut response = Response::default();
     if request.home.as_ref().is_none_or(|home| gateway.community.serves(home)) {
-        response = registry::search(gateway, request, call.trace);
+        response = external::search(gateway, call, request).await;
         for object in &mut response.objects {
             object.set_home(home_of(gateway, object, request.home.as_ref()));
         }
@@ -378,8 +378,13 @@ impl Transaction for FederatedRetrieve {
 /// Opens what is kept here and brings the rest from its communities.
 async fn bring(gateway: &Arc<Gateway>, call: &Call<Retrieve>) -> Result<Retrieved, Unreadable> {
     let mut retrieved = Retrieved::default();
-    let mut elsewhere = Vec::new();
+    let (mut elsewhere, mut beside) = (Vec::new(), Vec::new());
     for wanted in &call.permitted.request().documents {
+        let ours = wanted.home.as_ref().is_none_or(|home| gateway.community.serves(home));
+        if let Some(partner) = external::repository(gateway, wanted).filter(|_| ours) {
+            beside.push((wanted.clone(), partner));
+            continue;
+        }
         let missing = match &wanted.home {
             Some(home) if !gateway.community.serves(home) => match gateway.directory.resolve(home, Iti::Iti39) {
                 Ok(route) => {
@@ -399,6 +404,7 @@ async fn bring(gateway: &Arc<Gateway>, call: &Call<Retrieve>) -> Result<Retrieve
         };
         retrieved.response.errors.extend(missing.err());
     }
+    external::bring(gateway, call, beside, &mut retrieved).await;
     if elsewhere.is_empty() {
         return Ok(retrieved);
     }
