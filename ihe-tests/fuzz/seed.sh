@@ -70,7 +70,7 @@ add pdq_query_v2 "$samples"/hl7v2-pdq/*.hl7
 add xcpd_request "$samples"/xcpd/*.xml
 add xcpd_response "$samples"/xcpd/*.xml
 add adhoc_query "$samples"/{xds-stored-query,xca-query}/*.xml
-add retrieve "$samples"/xca-retrieve/*.xml
+add retrieve "$samples"/{xca-retrieve,metadata-update}/*.xml
 add provide "$samples"/{xdr-provide-register,xds-register,metadata-update}/*.xml
 add atna_message "$samples"/atna-audit/*.xml
 add cda_header "$samples"/ccda/*.xml

@@ -1,4 +1,4 @@
-//! Submissions: provide and register, register, updates, and their answers (ITI-41, 42, 57, 61, 80).
+//! Submissions: provide and register, register, updates, and their answers (ITI-41, 42, 57, 61, 80, 92).
 #![no_main]
 
 use causeway::ebxml::RegistryResponse;
@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| with_payload(bytes, |payload, header| {
             });
         }
     }
-    for rules in [Rules::Register, Rules::RegisterOnDemand, Rules::Update] {
+    for rules in [Rules::Register, Rules::RegisterOnDemand, Rules::Update, Rules::RestrictedUpdate] {
         if let Ok(request) = register::Request::decode(payload, rules) {
             check_xml_is_stable(&request.encode(), |root| {
                 register::Request::decode(root, rules).expect("what we write is a submission").encode()
