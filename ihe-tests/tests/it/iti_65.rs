@@ -550,6 +550,12 @@ const REFUSED: &[Refused] = &[
         "XDSPatientIdDoesNotMatch",
     ),
     (
+        "a document that is another patient's at its source",
+        |parcel| parcel.document(0)["contained"][2]["identifier"][0]["value"] = "N-45".into(),
+        422,
+        "XDSPatientIdDoesNotMatch",
+    ),
+    (
         "a document of elsewhere",
         |parcel| {
             parcel.document(0)["content"][0]["attachment"]["url"] = "https://127.0.0.1:1/secret".into();

@@ -137,10 +137,18 @@ fn whose(gateway: &Gateway, provide: &Provide) -> Result<(Person, PatientId), Re
     if let Some(url) = &subject.reference {
         found.extend(person::by_reference(gateway, &Reference::to(url.clone())).map_err(unreadable)?);
     }
-    for id in provide.subject_ids() {
+    let at_source = provide.source_patient_ids();
+    // What a document says of the patient at its source is as telling as what the Bundle says.
+    let described = at_source.iter().cloned().map(|id| (id, false));
+    for (id, is_subject) in provide.subject_ids().into_iter().map(|id| (id, true)).chain(described) {
         match gateway.identities.resolve(&gateway.tenant, &id).map_err(unreadable)? {
             Resolution::Active(person) => {
-                told.push(id);
+                if is_subject {
+                    told.push(id);
+                } else if found.is_empty() {
+                    // It does not stand in for a subject that nobody knows.
+                    continue;
+                }
                 found.push(person);
             }
             // An identifier that was merged away is not in use (ITI TF-2: 3.8.4.2.3); one of a domain that is none of
@@ -154,7 +162,7 @@ fn whose(gateway: &Gateway, provide: &Provide) -> Result<(Person, PatientId), Re
         let text = "the reference and the identifiers of the patient are those of different people".to_owned();
         return Err(Refusal::Xds { code: ErrorCode::XdsPatientIdDoesNotMatch, text });
     }
-    let at_source = provide.source_patient_ids().into_iter().find(|id| person.ids().any(|own| own == id));
+    let at_source = at_source.into_iter().find(|id| person.ids().any(|own| own == id));
     let first = || person.ids().next().cloned();
     let patient = told.into_iter().next().or(at_source).or_else(first);
     let patient = patient.ok_or_else(|| unknown("the patient of the Bundle has no identifier in use"))?;
