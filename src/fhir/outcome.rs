@@ -489,6 +489,26 @@ mod tests {
         assert_eq!(refusal.outcome().encode()["issue"][0]["details"]["coding"][0]["code"], "XDSUnknownPatientId");
     }
 
+    /// Whose fault it is decides about the status, and every problem is told.
+    #[test]
+    fn refusals_of_a_registry_are_told_each_with_its_code() {
+        let errors = |codes: &[ErrorCode]| codes.iter().map(|code| RegistryError::new(code.clone(), "x")).collect();
+        for (codes, status) in [
+            (&[ErrorCode::XdsUnknownPatientId][..], 422),
+            (&[ErrorCode::XdsNonIdenticalHash, ErrorCode::XdsPatientIdDoesNotMatch], 422),
+            (&[ErrorCode::XdsRegistryBusy], 503),
+            (&[ErrorCode::XdsRepositoryOutOfResources], 507),
+            (&[ErrorCode::XdsRepositoryError], 500),
+            (&[ErrorCode::XdsTooManyResults], 403),
+            (&[], 500),
+        ] {
+            let refusal = Refusal::registry(errors(codes));
+            assert_eq!(refusal.status(), status, "{codes:?}");
+            let told: Vec<_> = refusal.outcome().issues.into_iter().filter_map(|issue| issue.detail).collect();
+            assert_eq!(told, codes.iter().map(|code| SmolStr::from(code.as_str())).collect::<Vec<_>>());
+        }
+    }
+
     #[test]
     fn outcomes_of_partners_are_read() {
         for path in [

@@ -134,6 +134,18 @@ mod tests {
         }
 
         #[test]
+        fn a_sealed_text_is_known_again_and_no_other_is(text in "[A-Za-z0-9_.-]{0,40}", at in 0usize..80, to in "[0-9a-f.]") {
+            let names = names(b"key");
+            let sealed = names.sealed(&text);
+            prop_assert_eq!(names.unsealed(&sealed), Some(text.as_str()));
+            prop_assert_eq!(super::tests::names(b"other").unsealed(&sealed), None);
+            let mut changed = sealed.clone();
+            changed.replace_range(at % sealed.len()..=at % sealed.len(), &to);
+            prop_assert_eq!(names.unsealed(&changed).is_some(), changed == sealed);
+            prop_assert_eq!(names.unsealed(&text), None);
+        }
+
+        #[test]
         fn whatever_we_did_not_give_out_leads_nowhere(text in "[0-9a-fA-F]{32}|.{0,40}") {
             prop_assert_eq!(names(b"key").person(&text), None);
         }
