@@ -78,6 +78,7 @@ add cda_view "$samples"/ccda/*.xml
 add fhir "$samples"/fhir-*/*.{json,xml}
 frame fhir_pixm 'PUT identifier=urn:oid:1.3.6.1.4.1.21367.13.20.1000%%7CIHERED-994\n' '' "$samples"/fhir-pixm/*.{json,xml}
 frame fhir_pdqm 'POST family=x\n' '' "$samples"/fhir-{match,pdqm}/*.json
+add mhd "$samples"/fhir-mhd/*.{json,xml}
 frame mllp 'A\x0b' '\x1c\r' "${v2[@]}"
 frame syslog 'ALENGTH ' '' "$samples"/atna-audit/*.xml
 body "$samples"/mtom/*.txt "$samples"/xca-retrieve/*.xml
