@@ -169,7 +169,7 @@ impl<R: Read + Seek> Reader<R> {
     /// Has the parser find the end of the row in view and take its fields apart.
     fn find(&mut self) -> std::io::Result<Found> {
         let (mut read, mut written, mut fields) = (0, 0, 0);
-        self.parser = self.new_parser();
+        self.parser.reset();
         loop {
             let input = self.window.bytes().get(read..).unwrap_or_default();
             let (result, taken, put, ended) =

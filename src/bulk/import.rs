@@ -33,6 +33,8 @@ use crate::storage::identities::{Counts, Import, ImportKey, Item, Place, Revise,
 
 /// Batches that are read ahead of the one that is written.
 const AHEAD: usize = 2;
+/// From this size of a write on, nobody else waits for the store.
+const ALONE: usize = 1_000;
 /// How much of a file tells its form.
 const HEAD: usize = 64 << 10;
 
@@ -194,6 +196,9 @@ pub async fn run(gateway: &Arc<Gateway>, request: &Request, watch: &Watch) -> Re
     let reader = Reader::open(format, file()?, import.place, rules)?;
     let rejects = Rejects::new(rejects_path.clone(), format, reader.heading().to_vec(), file()?);
 
+    if request.batch >= ALONE {
+        gateway.identities.expect_many();
+    }
     let trail = Trail { gateway, user: &request.user, digest: hex::encode(opened.digest), trace: TraceId::new() };
     trail.record(&import, Moment::Begun).await?;
     let batches = read_ahead(reader, Understanding::of(gateway, source, request.batch));

@@ -6,15 +6,13 @@ mod feed;
 mod fhir;
 mod query;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-use tokio::sync::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 use super::feed_v2::{FeedRequest, Pair, Refusal};
 use super::question::{self, Answer, Question};
 use crate::gateway::Gateway;
-use crate::id::{AssigningAuthority, PatientId, Timestamp};
-use crate::storage::identities::{self, IdentityError, MergeRules};
+use crate::id::{AssigningAuthority, Timestamp};
+use crate::storage::identities::{self, IdentityError, MergeRules, Revise};
 
 pub use feed::{FEED_ACTIONS, FeedV2, FeedV3, is_management};
 pub use fhir::{FeedFhir, QueryFhir};
@@ -60,12 +58,10 @@ pub async fn apply(
             identities.feed(tenant, ids.clone(), (**demographics).clone(), at).await.map(drop)
         }
         FeedRequest::Revise { ids, revision, .. } => {
-            // What is not told stays as it is, so a revision reads before it writes: one at a time for a patient.
-            let _turn = turn(&ids[0]).await;
-            let before = identities.demographics(tenant, &ids[0]).map_err(|_| Refusal::Unavailable)?;
-            let after = revision.apply_to(&before.unwrap_or_default());
-            // A source that updates a patient whose admission never came here still knows the patient.
-            identities.feed(tenant, ids.clone(), after, at).await.map(drop)
+            // What is not told stays as it is, so a revision reads before it writes, in the write itself.
+            let revision = revision.clone();
+            let revise: Revise = Arc::new(move |before| revision.apply_to(before));
+            identities.amend(tenant, ids.clone(), revise, at).await.map(drop)
         }
         FeedRequest::Merge(pairs) => {
             for Pair { survivor, subsumed } in pairs {
@@ -83,14 +79,6 @@ pub async fn apply(
         FeedRequest::Unlink(a, b) => identities.unlink(tenant, a.clone(), b.clone(), at).await.map(drop),
     };
     done.map_err(refused)
-}
-
-/// Waits until no other revision of the same patient is under way.
-async fn turn(id: &PatientId) -> MutexGuard<'static, ()> {
-    static TURNS: [Mutex<()>; 64] = [const { Mutex::const_new(()) }; 64];
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    TURNS[(hasher.finish() % 64) as usize].lock().await
 }
 
 fn refused(error: IdentityError) -> Refusal {

@@ -16,7 +16,7 @@ mod writer;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -129,6 +129,7 @@ struct Shared {
 struct State {
     poisoned: AtomicBool,
     waiting: AtomicUsize,
+    checkpoint_size: AtomicU64,
 }
 
 impl Engine {
@@ -155,6 +156,7 @@ impl Engine {
     ) -> Result<Self, StoreError> {
         let database = Arc::new(database);
         let state = Arc::new(State::default());
+        state.checkpoint_size.store(settings.checkpoint_size, Ordering::Relaxed);
         let (jobs, waiting) = mpsc::channel();
         let writer = writer::Writer::recover(database.clone(), file, state.clone(), settings)?;
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&waiting))?;
@@ -213,6 +215,12 @@ impl Engine {
         let jobs = self.0.jobs.as_ref().ok_or(StoreError::Closed)?;
         jobs.send(writer::Message::Checkpoint(done)).map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Makes the database durable less often: many writes at random places cost the less the more of them go together.
+    /// The journal, which is read into memory after a crash, grows to this size.
+    pub fn set_checkpoint_size(&self, bytes: u64) {
+        self.0.state.checkpoint_size.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether an earlier failure stopped all writes: the gateway is not ready then.

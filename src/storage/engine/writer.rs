@@ -66,7 +66,6 @@ pub(super) struct Writer {
     journal: Journal,
     state: Arc<State>,
     batch: usize,
-    checkpoint_size: u64,
     checkpoint_idle: Duration,
 }
 
@@ -96,14 +95,7 @@ impl Writer {
             set_applied(&transaction, last.sequence)?;
             commit_durably(transaction)?;
         }
-        Ok(Self {
-            database,
-            journal,
-            state,
-            batch: settings.batch.max(1),
-            checkpoint_size: settings.checkpoint_size,
-            checkpoint_idle: settings.checkpoint_idle,
-        })
+        Ok(Self { database, journal, state, batch: settings.batch.max(1), checkpoint_idle: settings.checkpoint_idle })
     }
 
     /// Until every handle is gone.
@@ -135,7 +127,11 @@ impl Writer {
             }
             self.write(&mut batch);
             let outcome =
-                if asked.is_some() || self.journal.size() >= self.checkpoint_size { self.checkpoint() } else { Ok(()) };
+                if asked.is_some() || self.journal.size() >= self.state.checkpoint_size.load(Ordering::Relaxed) {
+                    self.checkpoint()
+                } else {
+                    Ok(())
+                };
             if let Some(done) = asked {
                 drop(done.send(outcome));
             }

@@ -434,7 +434,7 @@ fn add(
         decision => {
             let person =
                 Person { key: PersonKey(next_number(write, codec, b"person")?), records: vec![record.clone()] };
-            tables.store(None, &person)?;
+            tables.store_new(&person, profile)?;
             let review = match decision {
                 Decision::Review(found) => found.into_iter().map(|at| candidates[at].key).collect(),
                 Decision::New | Decision::Join(..) => Vec::new(),

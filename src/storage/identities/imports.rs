@@ -205,6 +205,29 @@ impl Identities {
         })
     }
 
+    /// A source's update of a record of which it tells some parts: what is stored after it follows from what is stored
+    /// when it is written, so of two updates at one moment neither undoes the other.
+    pub async fn amend(
+        &self,
+        tenant: &Tenant,
+        ids: Vec<PatientId>,
+        revise: Revise,
+        at: Timestamp,
+    ) -> Result<Fed, IdentityError> {
+        let model = self.model(tenant)?;
+        self.change(tenant, move |write, codec| {
+            revised(write, &mut Tables::open(write, codec)?, (&ids, &revise), at, Some(&model))
+        })
+        .await
+    }
+
+    /// Prepares for millions of changes in a store that nobody else uses: see [`Engine::set_checkpoint_size`].
+    ///
+    /// [`Engine::set_checkpoint_size`]: crate::storage::engine::Engine::set_checkpoint_size
+    pub fn expect_many(&self) {
+        self.engine.set_checkpoint_size(64 << 20);
+    }
+
     /// Remembers that an import came to its end.
     pub async fn finish_import(
         &self,
@@ -321,5 +344,110 @@ impl Identities {
             }
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::AssigningAuthority;
+    use crate::id::Telecom;
+    use crate::id::patient::TelecomSystem;
+    use crate::mpi::compare::tests::demographics;
+    use crate::storage::engine::{Engine, Settings};
+    use crate::storage::identities::Resolution;
+    use crate::storage::seal::Sealer;
+
+    fn id(text: &str) -> PatientId {
+        PatientId::new(text, AssigningAuthority::new("2.999.10", "ISO").unwrap()).unwrap()
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_760_000_000_000 + seconds * 1_000)
+    }
+
+    fn item(line: u64, steps: Result<Vec<Step>, String>) -> Item {
+        Item { line, from: line * 10, to: line * 10 + 9, at: at(0), steps }
+    }
+
+    fn begun() -> Import {
+        Import {
+            file: "patients.csv".into(),
+            size: 100,
+            source: "north".into(),
+            user: "ops".into(),
+            started: at(0),
+            finished: None,
+            place: Place::default(),
+            counts: Counts::default(),
+            rejects_length: 0,
+            pending: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_has_its_place_with_it_and_is_not_done_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(folder.path(), &Settings::default()).unwrap();
+        let store = Identities::new(engine, Sealer::plain());
+        let (tenant, key) = (Tenant::default(), ImportKey([7; 32]));
+        let put = |name: &str| Ok(vec![Step::put(vec![id(name)], demographics("Okafor|Ada|19870312|F"), at(0))]);
+        let items = Arc::new(vec![
+            item(1, put("1")),
+            item(2, Err("no identifier".into())),
+            item(3, put("2")),
+            item(4, Ok(vec![Step::Merge(id("1"), id("2"), MergeRules::Lenient)])),
+            item(5, put("2")),
+            item(6, Ok(Vec::new())),
+        ]);
+        let place = Place { offset: 60, line: 7, state: 0 };
+        let after = store.import(&tenant, key, items.clone(), begun(), place, true).await.unwrap();
+        let expected = Counts { read: 6, added: 2, relations: 1, skipped: 1, rejected: 2, ..Counts::default() };
+        assert_eq!(after.counts, expected);
+        // A patient who was merged away is refused as in a feed, and says so without a name.
+        let told: Vec<(u64, &str)> = after.pending.iter().map(|one| (one.line, one.reason.as_str())).collect();
+        assert_eq!(told, [(2, "no identifier"), (5, "the patient identifier has been replaced already")]);
+        assert_eq!(store.import_of(&tenant, &key).unwrap(), Some(after.clone()));
+
+        // Another process that began at the same place comes too late, and changes nothing.
+        let late = store.import(&tenant, key, items, begun(), place, true).await.unwrap_err();
+        assert!(matches!(late, StoreError::Undone(_)), "{late}");
+        assert_eq!(store.import_of(&tenant, &key).unwrap(), Some(after.clone()));
+        let done = store.finish_import(&tenant, key, after, at(9)).await.unwrap();
+        assert_eq!(store.imports(&tenant).unwrap(), [done]);
+        assert_eq!(store.verify_consistency(&tenant).unwrap(), []);
+    }
+
+    /// Two updates of one patient at one moment, each of another part: none undoes the other.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn updates_of_different_parts_do_not_undo_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(folder.path(), &Settings::default()).unwrap();
+        let store = Identities::new(engine, Sealer::plain());
+        let tenant = Tenant::default();
+        store.feed(&tenant, vec![id("1")], demographics("Okafor|Ada|19870312|F"), at(0)).await.unwrap();
+        for round in 0..20 {
+            let phone = Telecom {
+                system: TelecomSystem::Phone,
+                value: format!("50355501{round:02}").into(),
+                usage: "PRN".into(),
+            };
+            let race: smol_str::SmolStr = format!("R{round}").into();
+            let (told_phone, told_race) = (phone.clone(), race.clone());
+            let call: Revise =
+                Arc::new(move |before| Demographics { telecoms: vec![told_phone.clone()], ..before.clone() });
+            let other: Revise =
+                Arc::new(move |before| Demographics { race: Some(told_race.clone()), ..before.clone() });
+            let tasks = [call, other].map(|revise| {
+                let (store, tenant) = (store.clone(), tenant.clone());
+                tokio::spawn(async move { store.amend(&tenant, vec![id("1")], revise, at(round)).await.unwrap() })
+            });
+            for task in tasks {
+                task.await.unwrap();
+            }
+            let Resolution::Active(person) = store.resolve(&tenant, &id("1")).unwrap() else { panic!("lost") };
+            let now = &person.records[0].demographics;
+            assert!(now.telecoms == [phone] && now.race == Some(race), "round {round}");
+        }
     }
 }

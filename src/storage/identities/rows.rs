@@ -192,6 +192,21 @@ impl<'w> Tables<'w> {
         Ok(())
     }
 
+    /// Stores a new person of one record, whose comparable form is known already.
+    pub(super) fn store_new(&mut self, person: &Person, profile: &Profile) -> Result<(), StoreError> {
+        self.codec.touched.borrow_mut().stored(None, person);
+        let value = self.codec.encode(Purpose::Identity, &person.records)?;
+        self.people.insert(&self.codec.person_key(person.key), &value)?;
+        for held in person.held() {
+            self.ids.insert(&self.codec.id_key(&held.id), &person.key.0.to_be_bytes())?;
+        }
+        let blocks: BTreeSet<u64> = block::keys(profile).into_iter().collect();
+        for block in blocks {
+            self.blocks.insert(&self.codec.block_key(block, person.key), &[])?;
+        }
+        Ok(())
+    }
+
     /// Removes a person whose records went to others. Their identifiers point there already.
     pub(super) fn vanish(&mut self, person: &Person) -> Result<(), StoreError> {
         self.codec.touched.borrow_mut().vanished(person);
