@@ -64,6 +64,7 @@ add xml "$samples"/{saml,xcpd,atna-audit,xca-retrieve}/*.xml
 add soap_envelope "${soap[@]}" "$samples"/saml/*.xml
 add saml "$samples"/saml/*.xml "${soap[@]}"
 add hl7v2_message "${v2[@]}"
+add patient_files "$samples"/hl7v2-pix-feed/*.hl7 "$samples"/patients/*.csv ../../config/connectathon/patients.csv
 add pix_feed_v2 "$samples"/hl7v2-pix-feed/*.hl7
 add pix_query_v2 "$samples"/hl7v2-pix-{query,feed}/*.hl7
 add pdq_query_v2 "$samples"/hl7v2-pdq/*.hl7

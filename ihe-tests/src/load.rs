@@ -1,5 +1,6 @@
 //! The load generator (`src/bin/load.rs`): what the benchmarks send and what they measure.
 
+pub mod candidates;
 pub mod certificates;
 pub mod crypto;
 pub mod durable;
@@ -9,6 +10,7 @@ pub mod messages;
 pub mod mllp;
 pub mod partners;
 pub mod people;
+pub mod population;
 pub mod prepared;
 pub mod servers;
 

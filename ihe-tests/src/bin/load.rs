@@ -8,7 +8,9 @@ use clap::{Parser, Subcommand};
 use hyper::Uri;
 use ihe_tests::load::measure::{Report, Usage, Watch};
 use ihe_tests::load::messages::{self, Documents, Kind, Maker};
-use ihe_tests::load::{Failure, certificates, crypto, durable, https, mllp, partners, prepared, servers};
+use ihe_tests::load::{
+    Failure, candidates, certificates, crypto, durable, https, mllp, partners, population, prepared, servers,
+};
 
 #[derive(Parser)]
 #[command(about = "Load for a gateway, and what to compare its answers with")]
@@ -57,6 +59,31 @@ enum Command {
     Adt(Feed),
     /// Registrations until all patients are there, however long it takes.
     Feed(Feed),
+    /// Cross-reference queries (ITI-9) for patients of the population.
+    PixQuery(Feed),
+    /// Demographics queries (ITI-21) for patients of the population.
+    PdqQuery(Feed),
+    /// Write a table of a population like that of the United States.
+    Population {
+        /// How many patients.
+        #[arg(long)]
+        count: u64,
+        /// Where to write it.
+        #[arg(long)]
+        output: PathBuf,
+    },
+    /// How many persons a match compares, in a store that nobody uses.
+    Candidates {
+        /// Its folder.
+        #[arg(long)]
+        data: PathBuf,
+        /// How many patients are in it.
+        #[arg(long)]
+        patients: u64,
+        /// How many are looked for.
+        #[arg(long, default_value_t = 1000)]
+        wanted: u64,
+    },
     /// The cryptography of prepared messages by itself.
     Crypto {
         /// The prepared messages.
@@ -127,6 +154,9 @@ struct Prepare {
     /// Ask for so many different ones, again and again; 0 is each once.
     #[arg(long, default_value_t = 0)]
     different: u64,
+    /// Ask for patients of the population of this size, far apart from one to the next.
+    #[arg(long, default_value_t = 0)]
+    population: u64,
     /// Where to write them.
     #[arg(long)]
     output: PathBuf,
@@ -193,6 +223,9 @@ struct Feed {
     /// With mutual TLS.
     #[arg(long)]
     tls: bool,
+    /// Of how many patients a query asks for one.
+    #[arg(long, default_value_t = 1)]
+    patients: u64,
 }
 
 fn main() -> Result<(), Failure> {
@@ -233,8 +266,14 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             let (seen, took) = https::run(plan, &tls).await?;
             report(&arguments, "https", took, seen, watch.stop())?;
         }
-        Command::Adt(wanted) | Command::Feed(wanted) => {
+        Command::Adt(wanted) | Command::Feed(wanted) | Command::PixQuery(wanted) | Command::PdqQuery(wanted) => {
+            let (ask, name) = match &arguments.command {
+                Command::PixQuery(_) => (mllp::Ask::CrossReference(wanted.patients), "pix"),
+                Command::PdqQuery(_) => (mllp::Ask::Demographics(wanted.patients), "pdq"),
+                _ => (mllp::Ask::Registration, "adt"),
+            };
             let plan = mllp::Plan {
+                ask,
                 address: wanted.address.clone(),
                 connections: wanted.connections,
                 duration: Duration::from_secs(wanted.seconds),
@@ -244,7 +283,16 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             let tls = if wanted.tls { Some(certificates::tls(folder, "admissions")?) } else { None };
             let watch = Watch::start(&arguments.process);
             let (seen, took) = mllp::run(plan, tls.as_deref()).await?;
-            report(&arguments, "adt", took, seen, watch.stop())?;
+            report(&arguments, name, took, seen, watch.stop())?;
+        }
+        Command::Population { count, output } => {
+            let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(output)?);
+            println!("{} rows", population::write(&mut out, *count)?);
+        }
+        Command::Candidates { data, patients, wanted } => {
+            let line = candidates::run(data, *patients, *wanted)?;
+            println!("{line}");
+            append(&arguments, &line)?;
         }
         Command::Crypto { messages, url, seconds } => {
             let key = certificates::signing_key(folder, "asker")?;
@@ -285,7 +333,11 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn prepared_file(arguments: &Arguments, wanted: &Prepare, kind: Kind<'_>) -> Result<(), Failure> {
-    let maker = Maker::new(certificates::signing_key(&arguments.folder, "asker")?, &wanted.url, kind)?;
+    let mut maker = Maker::new(certificates::signing_key(&arguments.folder, "asker")?, &wanted.url, kind)?;
+    let patients = wanted.population;
+    if patients > 0 {
+        maker.people = Box::new(move |number| population::demographics(number.wrapping_mul(7_919_999) % patients));
+    }
     prepared::write(&wanted.output, &messages::prepare(&maker, kind, wanted.first, wanted.count, wanted.different)?)
 }
 

@@ -19,7 +19,7 @@ use causeway::xml::signature::SigningKey;
 use causeway::{xca, xds};
 
 use super::prepared::Prepared;
-use super::{Failure, people};
+use super::{Failure, people, population};
 use crate::harness::client::{Attachment, packed};
 use crate::harness::samples::{self, Document};
 
@@ -76,6 +76,8 @@ pub struct Maker {
     token: Token,
     url: String,
     now: Timestamp,
+    /// Whom discoveries are for.
+    pub people: Box<dyn Fn(u64) -> causeway::id::Demographics + Send + Sync>,
 }
 
 impl Maker {
@@ -102,7 +104,7 @@ impl Maker {
             quirks: Quirks::default(),
         };
         let token = Token::issue(&request, now, &key)?;
-        Ok(Self { key, token, url: url.to_owned(), now })
+        Ok(Self { key, token, url: url.to_owned(), now, people: Box::new(people::demographics) })
     }
 
     /// Signs a message.
@@ -138,7 +140,7 @@ impl Maker {
         let wrapper = Wrapper::new(Ii::new(PARTNER_DOMAIN, &format!("M{number}")), self.now, us, them);
         let own = PatientId::new(&format!("A{number}"), AssigningAuthority::new(PARTNER_DOMAIN, "ISO")?)?;
         let parameters = discovery::Parameters {
-            demographics: people::demographics(number),
+            demographics: (self.people)(number),
             ids: vec![own],
             tells_birth: true,
             ..discovery::Parameters::default()
@@ -248,6 +250,30 @@ pub fn registration(number: u64, now: &str) -> String {
     let ssn = people::social_security_number(number).unwrap_or_default();
     let _ = write!(text, "||{phone}||||||{ssn}\rPV1||O\r");
     text
+}
+
+/// ITI-9: the other identifiers of a patient of the population. `number` names the message.
+pub fn cross_reference(patient: u64, number: u64, now: &str) -> String {
+    format!(
+        "MSH|^~\\&|ADT|LOAD|CAUSEWAY|GATEWAY|{now}||QBP^Q23^QBP_Q21|Q{number}|P|2.5\r\
+         QPD|IHE PIX Query|Q{number}|P{patient}^^^{}&{}&ISO\rRCP|I\r",
+        people::NAMESPACE,
+        people::DOMAIN,
+    )
+}
+
+/// ITI-21: who has the name, birth date and gender of a patient of the population. `number` names the message.
+pub fn demographics_query(patient: u64, number: u64, now: &str) -> String {
+    let person = population::demographics(patient);
+    let name = &person.names[0];
+    let birth = person.birth.as_ref().map_or("", |birth| birth.as_str());
+    format!(
+        "MSH|^~\\&|ADT|LOAD|CAUSEWAY|GATEWAY|{now}||QBP^Q22^QBP_Q21|D{number}|P|2.5\r\
+         QPD|IHE PDQ Query|D{number}|@PID.5.1^{}~@PID.5.2^{}~@PID.7^{birth}~@PID.8^{}\rRCP|I|10^RD\r",
+        name.family,
+        name.given[0],
+        person.gender.map_or("U", causeway::id::Gender::v2),
+    )
 }
 
 #[cfg(test)]

@@ -15,11 +15,48 @@ use tokio_rustls::TlsConnector;
 use super::Failure;
 use super::certificates::network;
 use super::measure::Seen;
-use super::messages::registration;
+use super::messages::{cross_reference, demographics_query, registration};
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ask {
+    /// The registration of a new patient (ITI-8).
+    Registration,
+    /// The other identifiers of a patient (ITI-9), of so many patients.
+    CrossReference(u64),
+    /// Who has a name, a birth date and a gender (ITI-21), of so many patients.
+    Demographics(u64),
+}
+
+impl Ask {
+    fn message(self, number: u64, now: &str) -> String {
+        // Patients that are asked for are far apart from one to the next, so that no page is read twice by chance.
+        let of = |patients: u64| number.wrapping_mul(7_919_999) % patients.max(1);
+        match self {
+            Self::Registration => registration(number, now),
+            Self::CrossReference(patients) => cross_reference(of(patients), number, now),
+            Self::Demographics(patients) => demographics_query(of(patients), number, now),
+        }
+    }
+
+    /// A right answer: accepted, and to a question about a patient who is there, something found.
+    fn is_answered(self, answer: &[u8]) -> bool {
+        let has = |text: &[u8]| answer.windows(text.len()).any(|window| window == text);
+        has(b"MSA|AA|")
+            && match self {
+                Self::Registration => true,
+                // Not every patient has another identifier.
+                Self::CrossReference(_) => has(b"|OK") || has(b"|NF"),
+                Self::Demographics(_) => has(b"|OK"),
+            }
+    }
+}
 
 /// What to send, and how.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What to send.
+    pub ask: Ask,
     /// Whom to call: host and port.
     pub address: String,
     /// Connections.
@@ -76,10 +113,10 @@ async fn drive(mut stream: Box<dyn Stream>, plan: Arc<Plan>, next: Arc<AtomicU64
         if at >= plan.count {
             break;
         }
-        let message = frame(registration(plan.first + at, &now).as_bytes());
+        let message = frame(plan.ask.message(plan.first + at, &now).as_bytes());
         let sent = Instant::now();
         match exchange(&mut stream, &message, &mut answer).await {
-            Ok(()) if is_accepted(&answer) => seen.answer(sent.elapsed(), answer.len() as u64),
+            Ok(()) if plan.ask.is_answered(&answer) => seen.answer(sent.elapsed(), answer.len() as u64),
             Ok(()) => seen.error(format!("refused: {}", text_of(&answer))),
             Err(error) => {
                 seen.error(format!("the connection ended: {error}"));
@@ -101,11 +138,6 @@ async fn exchange(stream: &mut Box<dyn Stream>, message: &[u8], answer: &mut Vec
         }
     }
     Ok(())
-}
-
-/// An application accept, which the gateway sends when the change is durable.
-fn is_accepted(answer: &[u8]) -> bool {
-    answer.windows(7).any(|window| window == b"MSA|AA|")
 }
 
 /// Code and text of a refusal; our patients are invented.
