@@ -209,6 +209,7 @@ impl App {
         tasks.spawn(warn_of_expiry(self.settings.clone(), self.gateway.clone(), stop.clone()));
         let control =
             control::listen(&self.settings.store.folder).map_err(|e| StartError::about("control socket", e))?;
+        tasks.spawn(crate::operations::patients::look_for_pairs(self.gateway.clone(), stop.clone()));
         tasks.spawn(crate::operations::serve(control, self.gateway.clone(), stop.clone()));
 
         record(&self.gateway, Event::application_start(occasion(&self.gateway), APPLICATION)).await?;

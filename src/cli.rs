@@ -7,6 +7,7 @@ mod account;
 mod arguments;
 mod certificates;
 mod commands;
+mod identity;
 mod patients;
 mod progress;
 

@@ -3,6 +3,7 @@
 
 mod documents;
 mod fetch;
+pub mod patients;
 mod show;
 
 use std::path::PathBuf;
@@ -110,6 +111,13 @@ pub enum Operation {
     },
     /// Every import of patients, ended or not.
     ListImports,
+    /// Find patients and say who is who.
+    Patients {
+        /// Who does it.
+        user: String,
+        /// What.
+        request: patients::Request,
+    },
     /// The latest exchanges.
     Traces {
         /// How many.
@@ -180,6 +188,8 @@ pub enum Outcome {
     Document(Shown),
     /// The file that was written.
     File(PathBuf),
+    /// Of finding patients and saying who is who.
+    Patients(Box<patients::Reply>),
     /// Of a look at past exchanges.
     Traces(Vec<Trace>),
     /// How far an import or export of patients is; another outcome follows.
@@ -240,6 +250,9 @@ pub async fn run_watched(gateway: &Arc<Gateway>, operation: Operation, watch: &W
         }
         Operation::ListImports => {
             gateway.identities.imports(&gateway.tenant).map(Outcome::Imports).map_err(OperationError::new)
+        }
+        Operation::Patients { user, request } => {
+            patients::run(gateway, &user, request).await.map(|reply| Outcome::Patients(Box::new(reply)))
         }
         Operation::Traces { limit } => gateway.traces.latest(limit).map(Outcome::Traces).map_err(OperationError::new),
         Operation::Trace { id } => match gateway.traces.get(id) {

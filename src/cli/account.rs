@@ -221,6 +221,7 @@ pub fn outcome(outcome: &Outcome) -> String {
         Outcome::PatientsImported(report) => patients_imported(report),
         Outcome::PatientsExported(report) => patients_exported(report),
         Outcome::Imports(list) => imports(list),
+        Outcome::Patients(reply) => super::identity::text(reply),
         Outcome::Failed(reason) => format!("{reason}\n"),
     }
 }

@@ -52,6 +52,9 @@ pub enum Patients {
         #[arg(long)]
         json: bool,
     },
+    /// Finding patients and saying who is who.
+    #[command(flatten)]
+    Identity(super::identity::Identity),
 }
 
 /// `patients import`.
@@ -140,6 +143,7 @@ pub fn run(command: Patients) -> Result<ExitCode, CliError> {
         Patients::Export(arguments) => export(&arguments),
         Patients::Connectathon { config, source, user, json } => connectathon(&config, source, user, json),
         Patients::Imports { config, json } => operate(&config, json, Operation::ListImports),
+        Patients::Identity(command) => super::identity::run(command),
     }
 }
 

@@ -11,10 +11,15 @@
 //! | `identity.people` | person | its records |
 //! | `identity.blocks` | block key, person | - |
 //! | `identity.history` | number | a [`Change`] |
+//! | `identity.history.of` | identifier, number | - |
 //! | `identity.apart` | two identifiers | the two, and since when |
 //! | `identity.imports` | digest of file and options | an [`Import`] |
 //! | `identity.partners` | person, community | a [`Correlation`] |
 //! | `identity.names` | - | the key of [`PersonNames`] |
+//! | `identity.review` | number | a [`Review`] |
+//! | `identity.review.open` | number | - |
+//! | `identity.review.pairs` | two identifiers | number |
+//! | `identity.looked` | - | the last person who was looked at for review |
 //! | `identity.learnt` | - | what the community's records taught about matching |
 
 mod changes;
@@ -25,6 +30,7 @@ mod names;
 mod notices;
 mod partners;
 mod removal;
+mod review;
 mod rows;
 mod search;
 
@@ -44,6 +50,7 @@ pub use learning::LearningError;
 pub use names::PersonNames;
 pub use notices::{Interest, Notice, destination};
 pub use partners::Correlation;
+pub use review::{Looked, Review, ReviewError, Status, Verdict};
 pub use search::{Candidate, Found};
 
 /// A person, by our own number.
@@ -197,12 +204,19 @@ pub struct Identities {
     sealer: Sealer,
     models: learning::Models,
     telling: Option<notices::Telling>,
+    by: Option<String>,
 }
 
 impl Identities {
     /// Patients kept in a store.
     pub fn new(engine: Engine, sealer: Sealer) -> Self {
-        Self { engine, sealer, models: learning::Models::default(), telling: None }
+        Self { engine, sealer, models: learning::Models::default(), telling: None, by: None }
+    }
+
+    /// The same patients, changed in the name of a user of ours: the history says so.
+    #[must_use]
+    pub fn in_the_name_of(&self, user: &str) -> Self {
+        Self { by: Some(user.to_owned()), ..self.clone() }
     }
 
     /// What an identifier means now.

@@ -62,6 +62,7 @@ mod iti_78;
 mod iti_8;
 #[cfg(test)]
 mod iti_83;
+mod match_quality;
 #[cfg(test)]
 mod mhd_attacks;
 #[cfg(test)]

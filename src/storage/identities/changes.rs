@@ -29,6 +29,9 @@ pub struct Change {
     /// Match score of a link that the gateway made by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<u8>,
+    /// The user of ours who did it; none for a source, and for the gateway itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// The kinds of [`Change`].
@@ -186,13 +189,31 @@ impl Identities {
         newest.map(|row| codec.decode(Purpose::Identity, row?.1.value())).collect()
     }
 
+    /// What happened to the identifiers of a person, in its order.
+    pub fn history_of(&self, tenant: &Tenant, person: &Person) -> Result<Vec<Change>, StoreError> {
+        let codec = self.codec(tenant);
+        let read = self.engine.read()?;
+        let (history, of_ids) = (read.open_table(rows::HISTORY)?, read.open_table(rows::HISTORY_OF)?);
+        let mut numbers = BTreeSet::new();
+        for held in person.held() {
+            let prefix = codec.history_key(&held.id);
+            for row in of_ids.prefix(&prefix)? {
+                numbers.insert(number(&row?.0.value()[prefix.len()..])?);
+            }
+        }
+        let rows =
+            numbers.into_iter().filter_map(|number| history.get(&codec.key(&[&number.to_be_bytes()])).transpose());
+        rows.map(|row| codec.decode(Purpose::Identity, row?.value())).collect()
+    }
+
     /// Runs a change in the store, and stores whom to tell of it. A refusal is decided before anything is written.
     pub(super) async fn change<R, F>(&self, tenant: &Tenant, work: F) -> Result<R, IdentityError>
     where
         R: Send + 'static,
         F: Fn(&Write<'_>, &Codec) -> Result<Result<R, Refusal>, StoreError> + Send + 'static,
     {
-        let codec = self.codec(tenant);
+        let mut codec = self.codec(tenant);
+        codec.by.clone_from(&self.by);
         let (telling, tenant) = (self.telling.clone(), tenant.clone());
         let written = self.engine.write(move |write| {
             // The work may run more than once.
@@ -263,7 +284,7 @@ pub(super) fn put(
         log(
             write,
             tables.codec,
-            &Change { at: record.updated, what: What::Joined, first: one, second: two, score: None },
+            &Change { at: record.updated, what: What::Joined, first: one, second: two, score: None, by: None },
         )?;
     }
     Ok(Ok(Fed { person: first, added: false, changed: true, joined: false, references_changed, review: Vec::new() }))
@@ -304,7 +325,8 @@ pub(super) fn merge(
     let before = whole.clone();
     replace(&mut whole, subsumed, survivor);
     tables.store(Some(&before), &whole)?;
-    let change = Change { at, what: What::Merged, first: survivor.clone(), second: subsumed.clone(), score: None };
+    let change =
+        Change { at, what: What::Merged, first: survivor.clone(), second: subsumed.clone(), score: None, by: None };
     log(write, tables.codec, &change)?;
     Ok(Ok(true))
 }
@@ -359,7 +381,11 @@ pub(super) fn link(
         return Ok(Ok(false));
     }
     join(write, tables, &known[0], &known[1])?;
-    log(write, tables.codec, &Change { at, what: What::Linked, first: a.clone(), second: b.clone(), score: None })?;
+    log(
+        write,
+        tables.codec,
+        &Change { at, what: What::Linked, first: a.clone(), second: b.clone(), score: None, by: None },
+    )?;
     Ok(Ok(true))
 }
 
@@ -384,14 +410,18 @@ pub(super) fn unlink(
     let pair = tables.codec.encode(Purpose::Identity, &(a, b, at))?;
     write.open_table(rows::APART)?.insert(&tables.codec.apart_key(a, b), &pair)?;
     let Some(one) = together else { return Ok(Ok(false)) };
-    let (stays, goes) = split(&one, b);
+    let (stays, goes) = split_apart(&one, (a, b), &links(write, tables.codec, &one)?);
     let new = Person { key: PersonKey(next_number(write, tables.codec, b"person")?), records: goes };
     let old = Person { key: one.key, records: stays };
     tables.store(Some(&one), &old)?;
     tables.store(None, &new)?;
     // What partners told of the one person may be of either now.
     super::partners::forget_all(write, tables.codec, one.key)?;
-    log(write, tables.codec, &Change { at, what: What::Unlinked, first: a.clone(), second: b.clone(), score: None })?;
+    log(
+        write,
+        tables.codec,
+        &Change { at, what: What::Unlinked, first: a.clone(), second: b.clone(), score: None, by: None },
+    )?;
     Ok(Ok(true))
 }
 
@@ -421,7 +451,7 @@ fn add(
             tables.store(Some(before), &after)?;
             let (first, second) = (before.records[0].ids[0].id.clone(), record.ids[0].id.clone());
             let score = Some(explanation.score());
-            log(write, codec, &Change { at: record.updated, what: What::Matched, first, second, score })?;
+            log(write, codec, &Change { at: record.updated, what: What::Matched, first, second, score, by: None })?;
             Ok(Fed {
                 person: after.key,
                 added: true,
@@ -532,7 +562,7 @@ fn rename(
     }
     replace(&mut after, old, new);
     tables.store(Some(person), &after)?;
-    let change = Change { at, what: What::Renamed, first: new.clone(), second: old.clone(), score: None };
+    let change = Change { at, what: What::Renamed, first: new.clone(), second: old.clone(), score: None, by: None };
     log(write, tables.codec, &change)?;
     Ok(Ok(true))
 }
@@ -561,8 +591,75 @@ pub(super) fn split(person: &Person, leaving: &PatientId) -> (Vec<Record>, Vec<R
 }
 
 pub(super) fn log(write: &Write<'_>, codec: &Codec, change: &Change) -> Result<(), StoreError> {
-    let number = next_number(write, codec, b"history")?;
-    let value = codec.encode(Purpose::Identity, change)?;
-    write.open_table(rows::HISTORY)?.insert(&codec.key(&[&number.to_be_bytes()]), &value)?;
+    let number = next_number(write, codec, b"history")?.to_be_bytes();
+    let change = Change { by: codec.by.clone(), ..change.clone() };
+    let value = codec.encode(Purpose::Identity, &change)?;
+    write.open_table(rows::HISTORY)?.insert(&codec.key(&[&number]), &value)?;
+    let mut of_ids = write.open_table(rows::HISTORY_OF)?;
+    for id in [&change.first, &change.second] {
+        of_ids.insert(&[codec.history_key(id).as_slice(), &number].concat(), &[])?;
+    }
     Ok(())
+}
+
+/// The links that hold a person's identifiers together, as pairs of identifiers: what was linked and not unlinked since.
+fn links(write: &Write<'_>, codec: &Codec, person: &Person) -> Result<Vec<(PatientId, PatientId)>, StoreError> {
+    let (history, of_ids) = (write.open_table(rows::HISTORY)?, write.open_table(rows::HISTORY_OF)?);
+    let mut numbers = BTreeSet::new();
+    for held in person.held() {
+        let prefix = codec.history_key(&held.id);
+        for row in of_ids.prefix(&prefix)? {
+            numbers.insert(number(&row?.0.value()[prefix.len()..])?);
+        }
+    }
+    let mut links = Vec::new();
+    for number in numbers {
+        let Some(row) = history.get(&codec.key(&[&number.to_be_bytes()]))? else { continue };
+        let change: Change = codec.decode(Purpose::Identity, row.value())?;
+        let pair = (change.first, change.second);
+        match change.what {
+            What::Linked | What::Matched | What::Joined => links.push(pair),
+            What::Unlinked => {
+                let undoes = |link: &(PatientId, PatientId)| *link == pair || (&link.1, &link.0) == (&pair.0, &pair.1);
+                links.retain(|link| !undoes(link));
+            }
+            What::Merged | What::Renamed | What::Removed => {}
+        }
+    }
+    Ok(links)
+}
+
+/// The records that stay with one identifier and those that go with another, when the two are not one person's: what
+/// was linked to the second goes with it, as it came. Where other links still hold the two together, or one record has
+/// both, the second goes alone.
+fn split_apart(
+    person: &Person,
+    (stays, goes): (&PatientId, &PatientId),
+    links: &[(PatientId, PatientId)],
+) -> (Vec<Record>, Vec<Record>) {
+    let current = |id: &PatientId| person.current(id).clone();
+    let mut gone = BTreeSet::from([current(goes)]);
+    loop {
+        let before = gone.len();
+        for record in &person.records {
+            let ids: Vec<PatientId> = record.ids.iter().map(|held| current(&held.id)).collect();
+            if ids.iter().any(|id| gone.contains(id)) {
+                gone.extend(ids);
+            }
+        }
+        for (one, two) in links.iter().map(|(one, two)| (current(one), current(two))) {
+            let is_the_pair =
+                (one == current(stays) && two == current(goes)) || (two == current(stays) && one == current(goes));
+            if !is_the_pair && (gone.contains(&one) || gone.contains(&two)) {
+                gone.extend([one, two]);
+            }
+        }
+        if gone.len() == before {
+            break;
+        }
+    }
+    if gone.contains(&current(stays)) {
+        return split(person, goes);
+    }
+    person.records.iter().cloned().partition(|record| !record.ids.iter().any(|held| gone.contains(&current(&held.id))))
 }

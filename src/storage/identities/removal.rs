@@ -26,7 +26,7 @@ impl Identities {
                 tables.store(Some(&person), &Person { key: person.key, records })?;
             }
             let (first, second) = (id.clone(), id.clone());
-            log(write, codec, &Change { at, what: What::Removed, first, second, score: None })?;
+            log(write, codec, &Change { at, what: What::Removed, first, second, score: None, by: None })?;
             Ok(Ok(()))
         })
         .await

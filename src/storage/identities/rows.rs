@@ -18,6 +18,7 @@ pub(super) const IDS: Definition = table("identity.ids");
 pub(super) const PEOPLE: Definition = table("identity.people");
 pub(super) const BLOCKS: Definition = table("identity.blocks");
 pub(super) const HISTORY: Definition = table("identity.history");
+pub(super) const HISTORY_OF: Definition = table("identity.history.of");
 pub(super) const APART: Definition = table("identity.apart");
 pub(super) const PARTNERS: Definition = table("identity.partners");
 pub(super) const LEARNT: Definition = table("identity.learnt");
@@ -31,12 +32,14 @@ pub(super) struct Codec {
     pub(super) prefix: Vec<u8>,
     /// What the write under way did to persons.
     pub(super) touched: RefCell<Touched>,
+    /// The user of ours in whose name is written.
+    pub(super) by: Option<String>,
 }
 
 impl Codec {
     pub(super) fn new(tenant: Tenant, sealer: Sealer) -> Self {
         let prefix = row_prefix(&tenant);
-        Self { tenant, sealer, prefix, touched: RefCell::default() }
+        Self { tenant, sealer, prefix, touched: RefCell::default(), by: None }
     }
 
     pub(super) fn key(&self, parts: &[&[u8]]) -> Vec<u8> {
@@ -47,6 +50,12 @@ impl Codec {
 
     pub(super) fn id_key(&self, id: &PatientId) -> Vec<u8> {
         self.key(&[&self.blind(id)])
+    }
+
+    /// What the keys of the history of an identifier start with. No identifier has the last byte in it, so none is the
+    /// start of another.
+    pub(super) fn history_key(&self, id: &PatientId) -> Vec<u8> {
+        self.key(&[&self.blind(id), &[u8::MAX]])
     }
 
     fn blind(&self, id: &PatientId) -> Vec<u8> {

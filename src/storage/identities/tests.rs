@@ -182,6 +182,54 @@ async fn links_are_made_undone_and_stay_undone() {
     check(&steps.join("\n")).await;
 }
 
+/// Who is one person with whom, as a set of sets.
+fn partition(store: &Identities, ids: &[PatientId]) -> std::collections::BTreeSet<Vec<String>> {
+    let of = |id: &PatientId| {
+        let person = store.resolve(&Tenant::default(), id).unwrap().active().unwrap();
+        let mut all: Vec<String> = person.ids().map(|id| id.id().to_owned()).collect();
+        all.sort();
+        all
+    };
+    ids.iter().map(of).collect()
+}
+
+/// Links at random: whoever is linked with one is linked with all of theirs, in both directions; undoing a link restores
+/// who was one person with whom before it, whatever hangs on either end; and the identifiers stay as they were told.
+#[tokio::test]
+async fn links_are_an_equivalence_and_unlinking_undoes_them() {
+    let tenant = Tenant::default();
+    for seed in 1..=6 {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let mut random = crate::mpi::pairs::Random(seed);
+        // Leading zeros count.
+        let ids: Vec<PatientId> = (0..8).map(|n| id(&format!("{}00{n}", if n % 2 == 0 { "N" } else { "W" }))).collect();
+        for one in &ids {
+            store.feed(&tenant, vec![one.clone()], demographics("Okafor|Ada|19870312|F"), at(0)).await.unwrap();
+        }
+        for step in 0..12 {
+            let (a, b) = (random.below(ids.len()), random.below(ids.len()));
+            let before = partition(&store, &ids);
+            let are_one =
+                before.iter().any(|set| set.contains(&ids[a].id().into()) && set.contains(&ids[b].id().into()));
+            if a == b || are_one {
+                continue;
+            }
+            assert!(store.link(&tenant, ids[a].clone(), ids[b].clone(), at(step)).await.unwrap());
+            let linked = partition(&store, &ids);
+            assert_eq!(linked.len(), before.len() - 1, "two sets became one: {linked:?}");
+            assert_eq!(linked.iter().map(Vec::len).sum::<usize>(), ids.len(), "everybody is in one set: {linked:?}");
+            assert!(store.unlink(&tenant, ids[b].clone(), ids[a].clone(), at(step)).await.unwrap());
+            assert_eq!(partition(&store, &ids), before, "seed {seed}, step {step}");
+            if random.below(3) > 0 {
+                store.link(&tenant, ids[b].clone(), ids[a].clone(), at(step)).await.unwrap();
+                assert_eq!(partition(&store, &ids), linked, "and linked again");
+            }
+            assert_eq!(store.verify_consistency(&tenant).unwrap(), []);
+        }
+    }
+}
+
 #[tokio::test]
 async fn history_says_why_records_are_one() {
     let folder = tempfile::tempdir().unwrap();
