@@ -16,7 +16,7 @@ use causeway::xds::stored_query::ReturnType;
 use ihe_tests::harness::samples::{self, Document, find_documents, patient};
 use ihe_tests::harness::scenarios::{Runner, told};
 use ihe_tests::harness::world::{SOLO_PARTNER, SOLO_REPOSITORY, SOLO_URL, Solo};
-use ihe_tests::harness::{Answer, Feed, Letter, Trail, letter::treatment};
+use ihe_tests::harness::{Answer, Feed, Fhir, Letter, Trail, letter::treatment};
 
 const DOMAIN: &str = "2.999.60.1";
 /// The home of the gateway in front.
@@ -54,6 +54,8 @@ impl Both {
             repository = url("DocumentRepository"),
         );
         ground.write("front-partners/behind.toml", &behind);
+        let client = "[[fhir_clients]]\nname = \"portal\"\nnetwork = \"local\"\n\
+                      certificate_name = \"partner.example.org\"\npurpose = \"TREATMENT\"\nfind_documents = true\n";
         let configuration = format!(
             "partners = \"front-partners\"\n[store]\nfolder = \"front-data\"\n\
              [tls]\ncertificate = \"certificates/front.pem\"\nkey = \"certificates/front.key\"\n\
@@ -61,7 +63,7 @@ impl Both {
              [listen]\nhttps = \"127.0.0.1:0\"\npublic_url = \"{SOLO_URL}\"\n\
              [[listen.mllp]]\naddress = \"127.0.0.1:0\"\ntls = false\n\
              [documents.external]\nregistry = \"behind\"\nsubmissions = \"behind\"\n\
-             [documents.external.repositories]\n\"{SOLO_REPOSITORY}\" = \"behind\"\n{common}"
+             [documents.external.repositories]\n\"{SOLO_REPOSITORY}\" = \"behind\"\n{common}{client}"
         );
         ground.write("front.toml", &configuration);
         let settings = config::load(&ground.at("front.toml")).unwrap_or_else(|problems| panic!("{problems:?}"));
@@ -226,4 +228,25 @@ async fn what_is_behind_and_does_not_answer_is_an_error_and_never_an_empty_answe
     let answer = client.ask_mtom(front.https, "/DocumentRepository", &letter, &samples::attachments(&document)).await;
     assert_eq!(told(&answer), "Failure: XDSRepositoryError");
     drop(ground);
+}
+
+/// The registry behind is not asked over FHIR, and an answer without its documents does not look whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_over_fhir_says_what_it_does_not_ask() {
+    let both = Both::start().await;
+    let cx = both.patient().await;
+    let (_, answer) = both.provide(false, &cx, b"kept behind").await;
+    assert!(answer.envelope.contains("ResponseStatusType:Success"), "{}", answer.envelope);
+    let fhir = Fhir::of(&both.behind.solo.client, both.front.https);
+    let id = cx.split('^').next().unwrap();
+    let answer =
+        fhir.get(&format!("DocumentReference?patient.identifier=urn:oid:{DOMAIN}%7C{id}&status=current")).await;
+    assert_eq!(answer.status, 200, "{}", answer.resource);
+    let told = &answer.resource["entry"][0];
+    assert_eq!(
+        (&told["search"]["mode"], &told["resource"]["issue"][0]["severity"]),
+        (&"outcome".into(), &"warning".into())
+    );
+    assert_eq!(answer.resource["total"], 0);
+    fhir.judge();
 }

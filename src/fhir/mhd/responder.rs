@@ -22,7 +22,7 @@ use super::find::{Find, Whose};
 use crate::atna::{Action, Object as Touched};
 use crate::authenticate::Caller;
 use crate::fhir::bundle::Bundle;
-use crate::fhir::outcome::{Outcome, Refusal};
+use crate::fhir::outcome::{Issue, IssueCode, Outcome, Refusal, Severity};
 use crate::fhir::person;
 use crate::fhir::resource::Reference;
 use crate::gateway::Gateway;
@@ -161,8 +161,21 @@ async fn everything(gateway: &Arc<Gateway>, call: &Call<Sought>) -> Result<Hits,
     let mut list = if scope.here { here(gateway, find, &who, call.trace)? } else { Vec::new() };
     let (foreign, told) = communities::elsewhere(gateway, call, &scope, &who, lists).await?;
     list.extend(foreign);
+    let told = with_other_registry(gateway, &scope, told);
     let patient = who.ids.first().cloned().or_else(|| list.first().and_then(|hit| hit.object.patient().cloned()));
     Ok(Hits { list, told, patient })
+}
+
+/// Adds that the community's other registry is not asked over FHIR, where there is one: an answer without its documents
+/// must not look like all that the community has.
+fn with_other_registry(gateway: &Gateway, scope: &communities::Scope, told: Option<Outcome>) -> Option<Outcome> {
+    if gateway.external.registry.is_none() || !scope.here {
+        return told;
+    }
+    let text = "the community's other registry is not searched over FHIR; ask for its documents by ITI-18";
+    let mut outcome = told.unwrap_or_default();
+    outcome.issues.push(Issue::new(Severity::Warning, IssueCode::Incomplete, text));
+    Some(outcome)
 }
 
 fn unreadable(error: &StoreError) -> Refusal {
