@@ -133,7 +133,7 @@ impl App {
             deliveries,
             patience: settings.patience,
             subscribers: settings.subscribers.clone(),
-            recipients: Vec::new(),
+            recipients: settings.recipients.clone(),
             limits,
         };
         Ok(Self { gateway: Arc::new(gateway), settings, tls })

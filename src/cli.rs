@@ -48,6 +48,9 @@ enum Command {
     /// Patients of our own community.
     #[command(subcommand)]
     Patients(patients::Patients),
+    /// What is on its way to others, and what became of it.
+    #[command(subcommand)]
+    Deliveries(arguments::Deliveries),
     /// Past exchanges: what happened with each partner, and why.
     #[command(subcommand)]
     Trace(arguments::Trace),

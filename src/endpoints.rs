@@ -42,6 +42,8 @@ use crate::xca::responding_gateway::{CrossGatewayQuery, CrossGatewayRetrieve, QU
 use crate::xcpd::responding_gateway::Discovery;
 use crate::xcpd::unsupported::{DeferredDiscovery, PatientLocation};
 use crate::xcpd::{discovery, location};
+use crate::xdr::recipient::{GATEWAY_ACTION, ProvideToRecipient};
+use crate::xdr::sender;
 use crate::xds::administration::{
     REMOVE_DOCUMENTS_ACTION, REMOVE_METADATA_ACTION, RESTRICTED_UPDATE_ACTION, RemoveDocuments, RemoveMetadata,
     UPDATE_ACTION, UpdateDocumentSet,
@@ -53,12 +55,13 @@ use crate::xds::retrieval::{self, RetrieveDocumentSet};
 use crate::xml::{decode_text, parse};
 
 /// The services, by the names of their WSDLs, with the transaction that an unreadable message is recorded as.
-const SERVICES: [(&str, Iti); 7] = [
+const SERVICES: [(&str, Iti); 8] = [
     ("RespondingGatewayXCPD", Iti::Iti55),
     ("RespondingGateway", Iti::Iti38),
     ("InitiatingGateway", Iti::Iti18),
     ("DocumentRegistry", Iti::Iti18),
     ("DocumentRepository", Iti::Iti41),
+    ("DocumentRecipient", Iti::Iti41),
     ("PIXManager", Iti::Iti45),
     ("PDSupplier", Iti::Iti47),
 ];
@@ -98,6 +101,10 @@ fn dispatch(
         registry::MULTI_PATIENT_ACTION => {
             Box::pin(start::<MultiPatientStoredQuery>(gateway, received, message, attachments))
         }
+        PROVIDE_ACTION if federated || service == "DocumentRecipient" => {
+            Box::pin(start::<ProvideToRecipient<false>>(gateway, received, message, attachments))
+        }
+        GATEWAY_ACTION => Box::pin(start::<ProvideToRecipient<true>>(gateway, received, message, attachments)),
         PROVIDE_ACTION => Box::pin(start::<ProvideAndRegister>(gateway, received, message, attachments)),
         UPDATE_ACTION => Box::pin(start::<UpdateDocumentSet<false>>(gateway, received, message, attachments)),
         RESTRICTED_UPDATE_ACTION => Box::pin(start::<UpdateDocumentSet<true>>(gateway, received, message, attachments)),
@@ -117,7 +124,7 @@ fn dispatch(
 pub fn carry(gateway: Arc<Gateway>, delivery: Arc<Delivery>, body: Vec<u8>) -> BoxFuture<'static, Verdict> {
     match delivery.kind {
         Kind::Notification => notifier::carry(gateway, delivery, body),
-        Kind::Documents => Box::pin(async { Verdict::later("this version delivers no documents") }),
+        Kind::Documents => sender::carry(gateway, delivery, body),
     }
 }
 

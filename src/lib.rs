@@ -27,7 +27,7 @@
 //! | 1 wire | [`xml`] [`soap`] [`wssecurity`] [`saml`] [`hl7v2`] [`hl7v3`] [`ebxml`] [`metadata`] [`cda`] | 0; no runtime, no clock, no store, no socket |
 //! | 2 state and rules | [`trust`] [`mpi`] [`storage`] [`directory`] [`authenticate`] [`policy`] [`routing`] [`atna`] | 0, 1, and what stands before it in this list |
 //! | 3 the road | [`gateway`] [`pipeline`] | 0 to 2 |
-//! | 4 profiles | [`xds`] [`xca`] [`xcpd`] [`pix`] [`pdq`] [`fhir`] [`bulk`] | 0 to 3, and each other's transactions; what all FHIR messages share counts as wire |
+//! | 4 profiles | [`xds`] [`xca`] [`xcpd`] [`xdr`] [`pix`] [`pdq`] [`fhir`] [`bulk`] | 0 to 3, and each other's transactions; what all FHIR messages share counts as wire |
 //! | 5 edge | [`net`] [`endpoints`] [`operations`], then [`config`] [`app`] [`sandbox`] [`cli`] | everything |
 //!
 //! A test in this file compares the `use crate::` lines with this table. Codecs (layer 1) take time, keys and limits as
@@ -69,6 +69,7 @@ pub mod trust;
 pub mod wssecurity;
 pub mod xca;
 pub mod xcpd;
+pub mod xdr;
 pub mod xds;
 pub mod xml;
 
@@ -78,7 +79,7 @@ mod layers {
     use std::path::{Path, PathBuf};
 
     /// Every module of the crate's root with its layer; within layer 2 the order is the order of use.
-    const LAYERS: [(&str, u8); 34] = [
+    const LAYERS: [(&str, u8); 35] = [
         ("id", 0),
         ("xml", 10),
         ("soap", 10),
@@ -102,6 +103,7 @@ mod layers {
         ("xds", 40),
         ("xca", 40),
         ("xcpd", 40),
+        ("xdr", 40),
         ("pix", 40),
         ("pdq", 40),
         ("fhir", 40),

@@ -1,6 +1,7 @@
 //! What a user or an operator asks of a gateway, whether through its socket or in the same process: find a patient's
 //! records, look at past exchanges, take documents in. Each is audited with the user's name.
 
+mod deliver;
 mod documents;
 mod fetch;
 pub mod patients;
@@ -19,10 +20,12 @@ use crate::gateway::Gateway;
 use crate::id::{Demographics, Dtm, ExchangePurpose, Gender, HomeCommunityId, PatientId, PersonName, TraceId};
 use crate::net::control::{self, Control};
 use crate::pipeline::outgoing::Errands;
+use crate::storage::deliveries::{Delivery, State};
 use crate::storage::identities::{Import, Resolution};
 use crate::storage::traces::Trace;
 use crate::xcpd::initiating_gateway::Sought;
 
+pub use deliver::Consignment;
 pub use documents::{Imported, ImportedDocument, Listed};
 pub use fetch::{Account, DocumentAccount, MatchAccount};
 pub use show::{Clinical, Shown};
@@ -118,6 +121,34 @@ pub enum Operation {
         /// What.
         request: patients::Request,
     },
+    /// Send documents to somebody.
+    Deliver {
+        /// Whose errand.
+        errand: Errand,
+        /// What, and where.
+        consignment: Consignment,
+    },
+    /// The latest deliveries.
+    Deliveries {
+        /// In this state only.
+        state: Option<State>,
+        /// To destinations that begin so.
+        to: String,
+        /// How many.
+        limit: usize,
+    },
+    /// One delivery.
+    Delivery {
+        /// Its number.
+        number: u64,
+    },
+    /// Take up a delivery again that was refused or given up.
+    Redeliver {
+        /// Who does it.
+        user: String,
+        /// Its number.
+        number: u64,
+    },
     /// The latest exchanges.
     Traces {
         /// How many.
@@ -200,6 +231,10 @@ pub enum Outcome {
     PatientsExported(export::Report),
     /// Of a list of imports.
     Imports(Vec<Import>),
+    /// Of a look at deliveries.
+    Deliveries(Vec<Delivery>),
+    /// Of one that was tried.
+    Delivery(Box<Delivery>),
     /// It was not done, for this reason.
     Failed(String),
 }
@@ -253,6 +288,16 @@ pub async fn run_watched(gateway: &Arc<Gateway>, operation: Operation, watch: &W
         }
         Operation::Patients { user, request } => {
             patients::run(gateway, &user, request).await.map(|reply| Outcome::Patients(Box::new(reply)))
+        }
+        Operation::Deliver { errand, consignment } => {
+            deliver::deliver(gateway, &errand, &consignment).await.map(|one| Outcome::Delivery(Box::new(one)))
+        }
+        Operation::Deliveries { state, to, limit } => {
+            deliver::list(gateway, state, &to, limit).map(Outcome::Deliveries)
+        }
+        Operation::Delivery { number } => deliver::show(gateway, number).map(Outcome::Deliveries),
+        Operation::Redeliver { user, number } => {
+            deliver::retry(gateway, &user, number).await.map(|one| Outcome::Delivery(Box::new(one)))
         }
         Operation::Traces { limit } => gateway.traces.latest(limit).map(Outcome::Traces).map_err(OperationError::new),
         Operation::Trace { id } => match gateway.traces.get(id) {

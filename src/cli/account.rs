@@ -2,8 +2,10 @@
 
 use crate::atna::verify::Report;
 use crate::bulk::{export, import};
+use crate::ebxml::ErrorCode;
 use crate::id::Transaction;
 use crate::operations::{Account, Imported, Listed, Outcome, Shown};
+use crate::storage::deliveries::{Delivery, Kind, State};
 use crate::storage::identities::Import;
 use crate::storage::traces::{Step, Trace};
 
@@ -159,6 +161,39 @@ pub fn patients_imported(report: &import::Report) -> String {
     text
 }
 
+/// A delivery: where it goes, how far it is, and why.
+pub fn delivery(one: &Delivery) -> String {
+    let mut text = String::new();
+    let kind = match one.kind {
+        Kind::Notification => "notification",
+        Kind::Documents => "documents",
+    };
+    let head = format!("{:>6}  {:<9}  {:<12}  {}  {}", one.number, one.state.name(), kind, one.at.to_rfc3339(), one.to);
+    line(&mut text, &head);
+    let tries = if one.attempts == 1 { "tried once".into() } else { format!("tried {} times", one.attempts) };
+    let when = match (one.state, one.ended) {
+        (State::Waiting, _) => format!("next at {}", one.due.to_rfc3339()),
+        (_, Some(ended)) => format!("ended at {}", ended.to_rfc3339()),
+        (_, None) => String::new(),
+    };
+    line(&mut text, &format!("        {tries}, {when}, trace {}", one.trace));
+    if let Some(reason) = &one.reason {
+        line(&mut text, &format!("        {reason}"));
+    }
+    for reported in &one.reported {
+        let kind = if reported.warning { "warning" } else { "error" };
+        let code = ErrorCode::from_wire(&reported.code);
+        line(&mut text, &format!("        {kind} {}: {}", reported.code, reported.text));
+        if !code.meaning().is_empty() {
+            line(&mut text, &format!("          {}", code.meaning()));
+        }
+    }
+    if let Some(number) = one.again_as {
+        line(&mut text, &format!("        taken up again as {number}"));
+    }
+    text
+}
+
 /// What an export of patients came to.
 pub fn patients_exported(report: &export::Report) -> String {
     let mut text = String::new();
@@ -196,6 +231,13 @@ pub fn imports(imports: &[Import]) -> String {
     text
 }
 
+/// A list of deliveries.
+fn deliveries(list: &[Delivery]) -> String {
+    let mut text: String = list.iter().map(delivery).collect();
+    line(&mut text, &format!("{} deliveries", list.len()));
+    text
+}
+
 /// The result of a proof of the audit trail.
 pub fn audit(report: &Report) -> String {
     match &report.problem {
@@ -222,6 +264,8 @@ pub fn outcome(outcome: &Outcome) -> String {
         Outcome::PatientsExported(report) => patients_exported(report),
         Outcome::Imports(list) => imports(list),
         Outcome::Patients(reply) => super::identity::text(reply),
+        Outcome::Deliveries(list) => deliveries(list),
+        Outcome::Delivery(one) => delivery(one),
         Outcome::Failed(reason) => format!("{reason}\n"),
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::ConfigArguments;
 use crate::id::{Dtm, HomeCommunityId, TraceId};
+use crate::storage::deliveries::State;
 
 /// Whose errand it is, and how. Every exchange needs a named user and a purpose: partners refuse without, and the audit
 /// record wants them.
@@ -135,6 +136,8 @@ pub enum Documents {
         #[arg(long)]
         json: bool,
     },
+    /// Send documents of one patient to somebody: to a partner's recipient (ITI-41), or through its gateway (ITI-80).
+    Deliver(Box<Deliver>),
     /// List the documents of one patient.
     List {
         /// Which gateway.
@@ -183,6 +186,80 @@ pub enum Documents {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `documents deliver`.
+#[derive(Args, Clone, Debug)]
+pub struct Deliver {
+    /// Whose errand.
+    #[command(flatten)]
+    pub errand: Errand,
+    /// A partner (the name of its file in the partners folder), or a community as `urn:oid:` and an OID.
+    #[arg(long, value_name = "RECIPIENT")]
+    pub to: String,
+    /// For whom in particular: an address, or `XON|XCN|XTN` as intendedRecipient has it. May be repeated.
+    #[arg(long = "recipient", value_name = "WHO")]
+    pub recipients: Vec<String>,
+    /// Whose documents: an identifier known here, as `ID^^^&OID&ISO` or `ID^^^NAMESPACE`.
+    #[arg(long, value_name = "CX")]
+    pub patient: String,
+    /// Files, and folders of files. They go as one submission.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
+/// `deliveries`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Deliveries {
+    /// The latest, newest first.
+    List {
+        /// Which gateway.
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// Only those that are `waiting`, `delivered`, `refused` or `given-up`.
+        #[arg(long, value_parser = state)]
+        state: Option<State>,
+        /// Only to destinations that begin so: `recipient/`, `subscriber/ehr`.
+        #[arg(long, default_value = "", value_name = "DESTINATION")]
+        to: String,
+        /// How many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        /// Print them as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One delivery: how often it was tried, and what the receiver said.
+    Show {
+        /// Which gateway.
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// Its number.
+        number: u64,
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take up a delivery again that was refused or given up.
+    Retry {
+        /// Which gateway.
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// Who does it, for the audit record.
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// Its number.
+        number: u64,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn state(text: &str) -> Result<State, String> {
+    let states = [State::Waiting, State::Delivered, State::Refused, State::GivenUp];
+    let found = states.into_iter().find(|state| state.name() == text);
+    found.ok_or_else(|| "not one of waiting, delivered, refused, given-up".to_owned())
 }
 
 /// `trace`.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use super::arguments::{Documents, Errand, Fetch, Patient, Retrieve, Trace};
+use super::arguments::{Deliver, Deliveries, Documents, Errand, Fetch, Patient, Retrieve, Trace};
 use super::progress::Bar;
 use super::{
     AuditCommand, CheckArguments, CliError, Command, ConfigArguments, SandboxArguments, account, certificates,
@@ -19,8 +19,9 @@ use crate::bulk::import::Watch;
 use crate::config::{self, LogFormat, Settings, check};
 use crate::id::Clock;
 use crate::net::control;
-use crate::operations::{self, Operation, Outcome, PatientSought};
+use crate::operations::{self, Consignment, Operation, Outcome, PatientSought};
 use crate::sandbox::Sandbox;
+use crate::storage::deliveries::State;
 
 /// Runs a command.
 pub fn dispatch(command: Command) -> Result<ExitCode, CliError> {
@@ -63,6 +64,21 @@ pub fn dispatch(command: Command) -> Result<ExitCode, CliError> {
             operate(&config, json, Operation::ViewDocument { user, document, out })
         }
         Command::Patients(command) => super::patients::run(command),
+        Command::Documents(Documents::Deliver(it)) => {
+            let Deliver { errand: given, to, recipients, patient, paths } = *it;
+            let paths = paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
+            let consignment = Consignment { to, recipients, patient, paths };
+            operate(&given.config, given.json, Operation::Deliver { errand: errand(&given), consignment })
+        }
+        Command::Deliveries(Deliveries::List { config, state, to, limit, json }) => {
+            operate(&config, json, Operation::Deliveries { state, to, limit })
+        }
+        Command::Deliveries(Deliveries::Show { config, number, json }) => {
+            operate(&config, json, Operation::Delivery { number })
+        }
+        Command::Deliveries(Deliveries::Retry { config, user, number, json }) => {
+            operate(&config, json, Operation::Redeliver { user, number })
+        }
         Command::Trace(Trace::List { config, limit, json }) => operate(&config, json, Operation::Traces { limit }),
         Command::Trace(Trace::Show { config, trace, json }) => operate(&config, json, Operation::Trace { id: trace }),
         Command::Audit(AuditCommand::Verify { config, json }) => audit(&config, json),
@@ -218,6 +234,7 @@ pub(super) fn report(outcome: &Outcome, json: bool) -> Result<ExitCode, CliError
     }
     Ok(match outcome {
         Outcome::Failed(_) => ExitCode::FAILURE,
+        Outcome::Delivery(one) if matches!(one.state, State::Refused | State::GivenUp) => ExitCode::FAILURE,
         Outcome::Imported(imported) if !imported.refused.is_empty() => ExitCode::FAILURE,
         Outcome::PatientsImported(report) if !report.is_whole() => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,

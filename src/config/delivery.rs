@@ -1,14 +1,15 @@
 //! Where deliveries go, as the operator writes it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use smol_str::SmolStr;
 
 use super::file;
 use super::settings::{NETWORK_REMEDY, PURPOSE_REMEDY, host_and_port, or};
-use crate::directory::Problems;
-use crate::gateway::{Patience, Subscriber, Wire};
-use crate::id::{AssigningAuthority, Domains, ExchangePurpose};
+use crate::directory::{Problems, ServiceUrl};
+use crate::gateway::{Patience, PersonId, Recipient, Subscriber, Target, Wire};
+use crate::id::{AssigningAuthority, Domains, ExchangePurpose, PatientId};
 use crate::routing::messenger::Address;
 
 /// The systems that are told of changes of the cross-reference.
@@ -109,6 +110,77 @@ fn v3(section: &str, file: &file::Subscriber, initiator: &file::Initiator, probl
     let text = or(&file.purpose, &initiator.purpose);
     let purpose: ExchangePurpose = problems.require(&key("purpose"), &text, PURPOSE_REMEDY)?;
     Some(Wire::V3 { partner: file.partner.as_str().into(), user, purpose })
+}
+
+/// For whom documents are taken in.
+pub(super) fn recipients(files: Vec<file::Recipient>, base: &Path, problems: &mut Problems) -> Vec<Recipient> {
+    let mut recipients: Vec<Recipient> = Vec::new();
+    for (at, file) in files.into_iter().enumerate() {
+        let section = format!("recipients[{at}]");
+        let key = |name: &str| format!("{section}.{name}");
+        if !is_name(&file.name) || recipients.iter().any(|other| other.name == file.name) {
+            problems.add(key("name"), "is no name, or used twice", NAME_REMEDY);
+        }
+        let nothing = file.organizations.is_empty() && file.addresses.is_empty() && file.persons.is_empty();
+        if nothing && !file.default {
+            let remedy = "give it organizations, addresses or persons, or default = true";
+            problems.add(&section, "is meant by nothing", remedy);
+        }
+        if file.default && recipients.iter().any(|other| other.default) {
+            problems.add(key("default"), "is another recipient's too", "let one recipient be the default");
+        }
+        let target = target(&section, &file, base, problems);
+        let bare = |text: &String| SmolStr::from(text.trim().trim_start_matches("urn:oid:"));
+        recipients.extend(target.map(|target| Recipient {
+            name: file.name.as_str().into(),
+            organizations: file.organizations.iter().map(bare).collect(),
+            addresses: file.addresses.iter().map(|text| text.trim().to_lowercase().into()).collect(),
+            persons: file.persons.iter().filter_map(|text| person(&key("persons"), text, problems)).collect(),
+            default: file.default,
+            target,
+        }));
+    }
+    recipients
+}
+
+fn person(key: &str, text: &str, problems: &mut Problems) -> Option<PersonId> {
+    let (id, authority) = text.trim().split_once('^').unwrap_or((text.trim(), ""));
+    if id.is_empty() {
+        problems.add(key, "has an empty identifier", "write an id, or ID^^^&OID&ISO");
+        return None;
+    }
+    if authority.is_empty() {
+        return Some((id.into(), None));
+    }
+    match PatientId::from_cx(text) {
+        Ok(whole) => Some((id.into(), Some(whole.authority().universal_id().into()))),
+        Err(error) => {
+            problems.add(key, format!("{error}"), "write an id, or ID^^^&OID&ISO");
+            None
+        }
+    }
+}
+
+fn target(section: &str, file: &file::Recipient, base: &Path, problems: &mut Problems) -> Option<Target> {
+    let key = |name: &str| format!("{section}.{name}");
+    match (file.inbox.as_str(), file.partner.as_str(), file.fhir.as_str(), file.repository) {
+        ("", "", "", true) => Some(Target::Repository),
+        (inbox, "", "", false) if !inbox.is_empty() => Some(Target::Inbox(base.join(inbox))),
+        ("", partner, "", false) if !partner.is_empty() => Some(Target::Partner(partner.into())),
+        ("", "", url, false) if !url.is_empty() => {
+            let remedy = "write the base of the FHIR service, such as https://fhir.example.org/r4";
+            let url: ServiceUrl = problems.parse(&key("fhir"), url, remedy)?;
+            if !url.is_https() {
+                problems.add(key("fhir"), "is not https", remedy);
+            }
+            Some(Target::Fhir { url, network: problems.require(&key("network"), &file.network, NETWORK_REMEDY)? })
+        }
+        _ => {
+            let remedy = "give one of inbox, partner, fhir and repository = true";
+            problems.add(section, "does not say what becomes of the documents, or says several things", remedy);
+            None
+        }
+    }
 }
 
 /// When deliveries are tried.

@@ -31,6 +31,8 @@ pub struct File {
     pub fhir_clients: Vec<FhirClient>,
     /// Systems that are told of changes of the cross-reference (ITI-10, ITI-46).
     pub subscribers: Vec<Subscriber>,
+    /// For whom documents are taken in that others send (ITI-41 at /DocumentRecipient, ITI-80).
+    pub recipients: Vec<Recipient>,
     /// When deliveries are tried.
     pub delivery: Delivery,
     /// Folder with a file for each partner (`partners`).
@@ -66,6 +68,7 @@ impl Default for File {
             sources: Vec::new(),
             fhir_clients: Vec::new(),
             subscribers: Vec::new(),
+            recipients: Vec::new(),
             delivery: Delivery::default(),
             partners: "partners".into(),
             policy: Policy::default(),
@@ -315,6 +318,33 @@ impl Default for Subscriber {
             purpose: String::new(),
         }
     }
+}
+
+/// `[[recipients]]`: for whom documents are taken in, and what becomes of them: one of `inbox`, `partner`, `fhir` and
+/// `repository`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recipient {
+    /// Name for logs and commands.
+    pub name: String,
+    /// Identifiers of organisations that mean it (XON.10 of intendedRecipient), an OID or any other.
+    pub organizations: Vec<String>,
+    /// Addresses that mean it (XTN.4).
+    pub addresses: Vec<String>,
+    /// Identifiers of people that mean it (XCN.1), with their authority as `ID^^^&OID&ISO` or without.
+    pub persons: Vec<String>,
+    /// Whether it gets what names no recipient (false).
+    pub default: bool,
+    /// Folder in which each submission becomes a folder.
+    pub inbox: String,
+    /// A system that takes ITI-41: its file in the partners folder, which has `urls.iti-41`.
+    pub partner: String,
+    /// A system that takes ITI-65: the base URL of its FHIR service.
+    pub fhir: String,
+    /// Folder of the trust store whose certificates count for `fhir`.
+    pub network: String,
+    /// Whether the documents go into our own repository (false). Their patients must be known.
+    pub repository: bool,
 }
 
 /// `[delivery]`: when notifications and documents that could not be delivered are tried again.

@@ -12,7 +12,7 @@ use super::delivery;
 use super::file::{self, File, LogFormat, LogLevel};
 use crate::authenticate::FhirClient;
 use crate::directory::{Fingerprint, NetworkKind, Problem, Problems, ServiceUrl};
-use crate::gateway::{Patience, Subscriber};
+use crate::gateway::{Patience, Recipient, Subscriber};
 use crate::id::{AssigningAuthority, Code, Domain, Domains, ExchangePurpose, HomeCommunityId, Oid, RepositoryId};
 use crate::policy::Rules;
 use crate::trust::{NetworkName, RevocationPolicy};
@@ -41,6 +41,8 @@ pub struct Settings {
     pub clients: Vec<FhirClient>,
     /// Who is told of changes of the cross-reference.
     pub subscribers: Vec<Subscriber>,
+    /// For whom documents are taken in.
+    pub recipients: Vec<Recipient>,
     /// When deliveries are tried.
     pub patience: Patience,
     /// Folder of the partners' files.
@@ -326,6 +328,7 @@ impl File {
         let sources = sources(self.sources, &domains, problems);
         let clients = super::clients::resolve(self.fhir_clients, &domains, problems);
         let subscribers = delivery::subscribers(self.subscribers, &domains, &self.initiator, problems);
+        let recipients = delivery::recipients(self.recipients, base, problems);
         let patience = delivery::patience(&self.delivery, problems);
         let rules = rules(self.policy.answers, problems);
         let collectors = collectors(&self.audit.collectors, problems);
@@ -360,6 +363,7 @@ impl File {
             sources,
             clients,
             subscribers,
+            recipients,
             patience,
             rules,
             limits,

@@ -85,6 +85,14 @@ macro_rules! error_codes {
                 }
             }
 
+            /// What it means, for people; empty for a partner's own.
+            pub fn meaning(&self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning,)*
+                    Self::Other(_) => "",
+                }
+            }
+
             /// Reads a code; any other text is kept.
             pub fn from_wire(text: &str) -> Self {
                 match last_segment(text) {

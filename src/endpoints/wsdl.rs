@@ -10,7 +10,8 @@ const PLACEHOLDER: &str = "https://gateway.example.org/";
 const CONTENT_TYPE: &str = "text/xml; charset=UTF-8";
 
 /// Path below the folder of WSDLs, and text.
-const DOCUMENTS: [(&str, &str); 17] = [
+const DOCUMENTS: [(&str, &str); 18] = [
+    ("DocumentRecipient.wsdl", include_str!("../../wsdl/DocumentRecipient.wsdl")),
     ("DocumentRegistry.wsdl", include_str!("../../wsdl/DocumentRegistry.wsdl")),
     ("DocumentRepository.wsdl", include_str!("../../wsdl/DocumentRepository.wsdl")),
     ("InitiatingGateway.wsdl", include_str!("../../wsdl/InitiatingGateway.wsdl")),

@@ -4,6 +4,8 @@ mod update;
 
 use std::collections::{HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::association::{Association, AssociationKind, Membership};
 use super::coding::{DocumentKind, ObjectId};
 use super::document_entry::DocumentEntry;
@@ -14,7 +16,7 @@ use crate::ebxml::{ErrorCode, Item, RegistryError};
 use crate::id::{EntryUuid, PatientId};
 
 /// A submission that keeps the rules of its transaction, as far as the message alone can tell.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Submission {
     /// The submission set.
     pub set: SubmissionSet,

@@ -96,7 +96,7 @@ pub async fn import(
 }
 
 /// The files of paths and of the folders among them, in the order of their names.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, OperationError> {
+pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, OperationError> {
     let mut files = Vec::new();
     for path in paths {
         let about = |error: std::io::Error| OperationError(format!("{}: {error}", path.display()));
@@ -119,22 +119,7 @@ async fn take(
     person: &Person,
     path: &Path,
 ) -> Result<(Submission, ImportedDocument), String> {
-    let (stored, head) = upload(gateway, path).await.map_err(|error| error.to_string())?;
-    let kind = cda::sniff(&head);
-    if stored.digests().size == 0 {
-        return Err("the file is empty".into());
-    }
-    let header = match kind {
-        Kind::Cda => Some(cda::header::read(&head, &cda::Limits::default()).map_err(|error| error.to_string())?),
-        _ => None,
-    };
-    if let Some(header) = &header {
-        let ids: Vec<PatientId> = person.ids().cloned().collect();
-        let told = person.demographics(Some(id)).cloned().unwrap_or_default();
-        if let Agreement::Different(fields) = header.same_patient(&ids, &told) {
-            return Err(format!("the document is about another patient: {fields:?} differ"));
-        }
-    }
+    let (stored, kind, header) = read(gateway, id, person, path).await?;
     let submission = submission(gateway, id, path, kind, header.as_ref());
     let entry_id = submission.entries[0].id.clone();
     let digests = stored.digests().clone();
@@ -151,6 +136,32 @@ async fn take(
         size: digests.size,
     };
     Ok((kept, document))
+}
+
+/// Streams a file into the store and finds out what it is. A clinical document must be about the patient.
+pub(super) async fn read(
+    gateway: &Gateway,
+    id: &PatientId,
+    person: &Person,
+    path: &Path,
+) -> Result<(Stored, Kind, Option<Header>), String> {
+    let (stored, head) = upload(gateway, path).await.map_err(|error| error.to_string())?;
+    let kind = cda::sniff(&head);
+    if stored.digests().size == 0 {
+        return Err("the file is empty".into());
+    }
+    let header = match kind {
+        Kind::Cda => Some(cda::header::read(&head, &cda::Limits::default()).map_err(|error| error.to_string())?),
+        _ => None,
+    };
+    if let Some(header) = &header {
+        let ids: Vec<PatientId> = person.ids().cloned().collect();
+        let told = person.demographics(Some(id)).cloned().unwrap_or_default();
+        if let Agreement::Different(fields) = header.same_patient(&ids, &told) {
+            return Err(format!("the document is about another patient: {fields:?} differ"));
+        }
+    }
+    Ok((stored, kind, header))
 }
 
 /// Streams a file into the store, and keeps its beginning at hand.
@@ -187,7 +198,13 @@ fn submission(gateway: &Gateway, id: &PatientId, path: &Path, kind: Kind, header
     Submission { set, entries: vec![entry], folders: Vec::new(), associations: vec![member] }
 }
 
-fn entry(gateway: &Gateway, id: &PatientId, path: &Path, kind: Kind, header: Option<&Header>) -> DocumentEntry {
+pub(super) fn entry(
+    gateway: &Gateway,
+    id: &PatientId,
+    path: &Path,
+    kind: Kind,
+    header: Option<&Header>,
+) -> DocumentEntry {
     let defaults = &gateway.import;
     let known = header.and_then(Header::unique_id);
     let mut entry =
@@ -235,7 +252,7 @@ fn authors(header: &Header) -> Vec<Author> {
 }
 
 /// A new OID under the arc of UUIDs (ITU-T X.667).
-fn unique_id() -> DocumentUniqueId {
+pub(super) fn unique_id() -> DocumentUniqueId {
     let oid: Oid = uuid::Uuid::new_v4().into();
     oid.into()
 }

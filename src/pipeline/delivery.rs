@@ -48,6 +48,13 @@ pub enum Verdict {
         /// Whether nothing else can be delivered there now either.
         whole_destination: bool,
     },
+    /// It was not asked, because it is left alone for a while. That is no attempt.
+    Untried {
+        /// Why, for people.
+        reason: String,
+        /// Until when nothing is delivered there.
+        until: Timestamp,
+    },
 }
 
 impl Verdict {
@@ -83,8 +90,8 @@ impl Verdict {
                 }
                 FaultCode::Receiver => Self::later(error),
             },
-            CallError::Skipped(_)
-            | CallError::Sign(_)
+            CallError::Skipped(open) => Self::Untried { reason: error.to_string(), until: open.until },
+            CallError::Sign(_)
             | CallError::Exchange(_)
             | CallError::Package(_)
             | CallError::OtherRequest
@@ -195,15 +202,20 @@ fn start(gateway: &Arc<Gateway>, carry: Carry, lines: &Arc<Lines>, tasks: &TaskT
     lines.with(&delivery.to, |line| line.running += 1);
     tasks.spawn(async move {
         let to = delivery.to.clone();
-        let failed = attempt(&gateway, carry, delivery).await;
+        let after = attempt(&gateway, carry, delivery).await;
         let now = gateway.clock.now();
         lines.with(&to, |line| {
             line.running = line.running.saturating_sub(1);
-            if failed {
-                line.failures = line.failures.saturating_add(1);
-                line.paused_until = Some(now.plus(gateway.patience.delay(line.failures, 0)));
-            } else {
-                (line.failures, line.paused_until) = (0, None);
+            match after {
+                After::Reached => (line.failures, line.paused_until) = (0, None),
+                After::Away => {
+                    line.failures = line.failures.saturating_add(1);
+                    line.paused_until = Some(now.plus(gateway.patience.delay(line.failures, 0)));
+                }
+                After::LeftAlone(until) => {
+                    line.failures = line.failures.max(1);
+                    line.paused_until = Some(until);
+                }
             }
         });
         // After the line has its place back: it is the end of the claim that wakes the worker.
@@ -211,45 +223,62 @@ fn start(gateway: &Arc<Gateway>, carry: Carry, lines: &Arc<Lines>, tasks: &TaskT
     });
 }
 
-/// Tries one delivery and keeps what came of it. True if its destination cannot be reached.
-async fn attempt(gateway: &Arc<Gateway>, carry: Carry, delivery: Delivery) -> bool {
+/// What an attempt tells of its destination.
+#[derive(Clone, Copy)]
+enum After {
+    Reached,
+    Away,
+    LeftAlone(Timestamp),
+}
+
+/// Tries one delivery and keeps what came of it.
+async fn attempt(gateway: &Arc<Gateway>, carry: Carry, delivery: Delivery) -> After {
     let delivery = Arc::new(delivery);
     let body = match gateway.deliveries.body(&gateway.tenant, delivery.number) {
         Ok(body) => body.unwrap_or_default(),
         Err(error) => {
             tracing::error!(%error, number = delivery.number, "a delivery could not be read");
-            return true;
+            return After::Away;
         }
     };
     // A defect in one delivery must stop neither the others nor itself for ever.
     let carried = AssertUnwindSafe(carry(gateway.clone(), delivery.clone(), body)).catch_unwind().await;
     let verdict = carried.unwrap_or_else(|_| Verdict::later("internal error"));
-    let away = matches!(verdict, Verdict::Later { whole_destination: true, .. });
+    let after = match &verdict {
+        Verdict::Later { whole_destination: true, .. } => After::Away,
+        Verdict::Untried { until, .. } => After::LeftAlone(*until),
+        Verdict::Delivered { .. } | Verdict::Refused { .. } | Verdict::Later { .. } => After::Reached,
+    };
     let attempt = settle(gateway, &delivery, verdict);
     tracing::info!(
         trace = %delivery.trace, number = delivery.number, to = %delivery.to, state = attempt.state.name(),
-        attempts = delivery.attempts + 1, "a delivery was tried"
+        attempts = delivery.attempts, "a delivery was tried"
     );
     if let Err(error) = keep(gateway, delivery.number, attempt).await {
         tracing::error!(%error, number = delivery.number, "what came of a delivery could not be kept; it is tried again");
-        return true;
+        return After::Away;
     }
-    away
+    after
 }
 
 fn settle(gateway: &Gateway, delivery: &Delivery, verdict: Verdict) -> Attempt {
     let now = gateway.clock.now();
-    let ended = |state, reason, reported| Attempt { state, due: now, reason, reported };
+    let ended = |state, reason, reported| Attempt { state, due: now, counts: true, reason, reported };
     match verdict {
         Verdict::Delivered { note, reported } => ended(State::Delivered, note, reported),
         Verdict::Refused { reason, reported } => ended(State::Refused, Some(reason), reported),
-        Verdict::Later { reason, .. } if now.since(delivery.at) >= gateway.patience.give_up => {
+        Verdict::Later { reason, .. } | Verdict::Untried { reason, .. }
+            if now.since(delivery.at) >= gateway.patience.give_up =>
+        {
             ended(State::GivenUp, Some(reason), Vec::new())
         }
         Verdict::Later { reason, .. } => {
             let chance = uuid::Uuid::new_v4().as_bytes()[0];
             let due = now.plus(gateway.patience.delay(delivery.attempts + 1, chance));
-            Attempt { state: State::Waiting, due, reason: Some(reason), reported: Vec::new() }
+            Attempt { state: State::Waiting, due, counts: true, reason: Some(reason), reported: Vec::new() }
+        }
+        Verdict::Untried { reason, until } => {
+            Attempt { state: State::Waiting, due: until, counts: false, reason: Some(reason), reported: Vec::new() }
         }
     }
 }
@@ -287,14 +316,14 @@ async fn tidy(gateway: &Gateway, now: Timestamp) {
     }
 }
 
-/// Waits until a delivery has been tried, or the time is up. Returns its account then.
+/// Waits until a delivery has been tried, or cannot be tried for now, or the time is up. Returns its account then.
 pub async fn tried(gateway: &Gateway, number: u64, wait: Duration) -> Result<Option<Delivery>, StoreError> {
     let deadline = tokio::time::Instant::now() + wait;
     let mut settled = gateway.deliveries.settled();
     loop {
         settled.borrow_and_update();
         let delivery = gateway.deliveries.get(&gateway.tenant, number)?;
-        let is_over = delivery.as_ref().is_none_or(|one| one.attempts > 0 || one.state != State::Waiting);
+        let is_over = delivery.as_ref().is_none_or(|one| one.reason.is_some() || one.state != State::Waiting);
         if is_over || tokio::time::timeout_at(deadline, settled.changed()).await.is_err() {
             return Ok(delivery);
         }

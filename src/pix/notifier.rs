@@ -164,7 +164,7 @@ async fn record_v2(
 fn outcome_of(event: Event, verdict: &Verdict) -> Event {
     match verdict {
         Verdict::Delivered { .. } => event,
-        Verdict::Refused { reason, .. } | Verdict::Later { reason, .. } => {
+        Verdict::Refused { reason, .. } | Verdict::Later { reason, .. } | Verdict::Untried { reason, .. } => {
             event.outcome(Outcome::SeriousFailure, reason.clone())
         }
     }
@@ -222,6 +222,9 @@ async fn tell_v3(
         }
         Err(error) => Verdict::of_call(&error),
     };
+    if matches!(verdict, Verdict::Untried { .. }) {
+        return verdict;
+    }
     let exchange = errands.exchange(gateway, Iti::Iti46, &partner);
     let message_id = Some(format_smolstr!("{}^{}", id.root, id.extension));
     let mut event = Event::feed(Iti::Iti46, Exchange { message_id, ..exchange }, Action::Read, patient.as_ref());

@@ -203,6 +203,11 @@ impl SoapClient {
         &self.ourselves
     }
 
+    /// What carries calls, for those that are not SOAP.
+    pub fn exchange(&self) -> &Arc<dyn Exchange> {
+        &self.exchange
+    }
+
     /// Sends a letter and reads the answer's body with `read`, which says in words why it cannot. The documents of the
     /// answer are still to come.
     pub async fn send<T>(
@@ -216,6 +221,19 @@ impl SoapClient {
         self.send_for_envelope(partner, url, letter, errand, |envelope| read(envelope.body)).await
     }
 
+    /// As [`Self::send`], for a letter whose documents take longer than usual to send: so much longer.
+    pub async fn send_large<T>(
+        &self,
+        partner: &Partner,
+        url: &ServiceUrl,
+        letter: Letter,
+        errand: &Errand,
+        more: Duration,
+        read: impl FnOnce(Element<'_>) -> Result<T, String>,
+    ) -> Result<(T, Attachments), CallError> {
+        self.send_within(partner, url, letter, errand, more, |envelope| read(envelope.body)).await
+    }
+
     /// As [`Self::send`], for transactions whose answers say something in their headers.
     pub async fn send_for_envelope<T>(
         &self,
@@ -225,11 +243,23 @@ impl SoapClient {
         errand: &Errand,
         read: impl FnOnce(&Envelope<'_>) -> Result<T, String>,
     ) -> Result<(T, Attachments), CallError> {
+        self.send_within(partner, url, letter, errand, Duration::ZERO, read).await
+    }
+
+    async fn send_within<T>(
+        &self,
+        partner: &Partner,
+        url: &ServiceUrl,
+        letter: Letter,
+        errand: &Errand,
+        more: Duration,
+        read: impl FnOnce(&Envelope<'_>) -> Result<T, String>,
+    ) -> Result<(T, Attachments), CallError> {
         self.breakers.check(&partner.key, self.clock.now())?;
         let place = self.place(partner);
         // A partner's own limit of requests at once; the semaphore is never closed.
         let _place = place.acquire().await;
-        let outcome = self.send_now(partner, url, letter, errand, read).await;
+        let outcome = self.send_now(partner, url, letter, errand, more, read).await;
         match &outcome {
             Err(error) if error.is_failure_of_transport() => {
                 self.breakers.failed(&partner.key, self.clock.now(), &error.to_string());
@@ -250,6 +280,7 @@ impl SoapClient {
         url: &ServiceUrl,
         letter: Letter,
         errand: &Errand,
+        more: Duration,
         read: impl FnOnce(&Envelope<'_>) -> Result<T, String>,
     ) -> Result<(T, Attachments), CallError> {
         let addressing = Addressing::request(letter.action, &url.to_string());
@@ -266,7 +297,7 @@ impl SoapClient {
             url: url.uri().clone(),
             network: partner.network.clone(),
             partner: partner.key.clone(),
-            timeout: partner.timeout(letter.transaction),
+            timeout: partner.timeout(letter.transaction) + more,
             answer_limit: self.answer_limit,
         };
         let deadline = Instant::now() + endpoint.timeout;

@@ -153,6 +153,8 @@ pub struct Attempt {
     pub state: State,
     /// When that is.
     pub due: Timestamp,
+    /// Whether the receiver was asked at all.
+    pub counts: bool,
     /// What happened, for people.
     pub reason: Option<String>,
     /// What the receiver answered with.

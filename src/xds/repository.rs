@@ -101,7 +101,7 @@ pub fn submission_objects(submission: &Submission) -> Vec<Object> {
 }
 
 /// Brings the documents of a submission onto the disk, out of sight: from the message or from its attachments.
-async fn receive(
+pub async fn receive(
     gateway: &Gateway,
     request: &Request,
     mut attachments: Attachments,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use causeway::hl7v2::mllp::{FrameError, Limits as FrameLimits};
 use causeway::id::Clock;
@@ -84,7 +84,7 @@ impl Receiver {
             clock: Clock::system(),
         };
         let answers: Answers = Arc::new(answers);
-        let router = Router::new().fallback(take).with_state((got.clone(), answers));
+        let router = Router::new().fallback(take).layer(DefaultBodyLimit::disable()).with_state((got.clone(), answers));
         tokio::spawn(https::serve(listener, settings, router, stop.clone()));
         Self { address, got, stop }
     }

@@ -452,6 +452,48 @@ async fn submissions_of_the_corpus() {
     );
 }
 
+/// The same messages at a Document Recipient, whose inbox takes all that it can read: nothing is known there of what came
+/// before.
+#[tokio::test]
+async fn submissions_of_the_corpus_to_a_recipient() {
+    let Some(rows) = requests("xdr-provide-register/") else { return };
+    let recipient = "[[recipients]]\nname = \"desk\"\ndefault = true\norganizations = [\"1.2.3.4.5.6.7.8.9.1789.45\"]\n\
+                     inbox = \"inbox\"\n[delivery]\nwait_seconds = 20\n";
+    let solo = Solo::start(recipient).await;
+    let (_, known) = gateway().await;
+    let minimal = "<direct:metadata-level xmlns:direct=\"urn:direct:addressing\">minimal</direct:metadata-level>";
+    let mut answers = Vec::new();
+    for row in &rows {
+        let (body, parts) = submission(row, &known);
+        let mut letter = solo.letter("DocumentRecipient", PROVIDE_ACTION, body);
+        if row.path.contains("minimal") && row.transaction.contains("XDR") {
+            letter.headers = minimal.to_owned();
+        }
+        let envelope = letter.envelope(&solo.client.key);
+        let (content_type, bytes) = packed(PROVIDE_ACTION, &envelope, &parts);
+        let to = solo.running.https;
+        let reply = solo.client.send(to, Method::POST, "/DocumentRecipient", &content_type, bytes).await;
+        answers.push((row, registry_outcome(&reply.into_answer())));
+    }
+    const EARLIER: &str = "it refers to an object of an earlier step that is not made here";
+    const FORGIVEN: &str = "the order of elements changes no meaning, so it is forgiven";
+    const NOT_LOOKED_UP: &str = "a recipient looks up neither patients nor what was sent before";
+    let exceptions = [
+        (
+            "nist-12344-submit_doc_w_fol",
+            "Failure: XDSRepositoryMetadataError",
+            "its hash is that of the suite's own document",
+        ),
+        ("nist-15812", "Failure: UnresolvedReferenceException", EARLIER),
+        ("associateexisting", "Failure: UnresolvedReferenceException", EARLIER),
+        ("associatenew", "Failure: UnresolvedReferenceException", EARLIER),
+        ("pnr-element-order", "Success", FORGIVEN),
+        ("openhim-pnr-no-epid", "Success", NOT_LOOKED_UP),
+        ("openncp-testsubmitnoep", "Success", NOT_LOOKED_UP),
+    ];
+    check("xdr-provide-register/", &answers, &exceptions, agrees_with_registry);
+}
+
 /// The body of a submission with the patient and the unique ids of this run, as the suites' tools fill them in, and its
 /// documents.
 fn submission(row: &Row, known: &Known) -> (String, Vec<Attachment>) {

@@ -92,6 +92,8 @@ mod three_dialects;
 mod tls_refusals;
 #[cfg(test)]
 mod wsdl;
+#[cfg(test)]
+mod xdr;
 // Marked as a test, so that its helpers may panic like the tests do.
 #[cfg(test)]
 mod xml_signature;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// ITI TF-2: Appendix V gives the names; the actions are those of each transaction's section.
-const OPERATIONS: [&str; 24] = [
+const OPERATIONS: [&str; 27] = [
+    "DocumentRecipient.wsdl DocumentRecipient_Port_Soap12 DocumentRecipient_ProvideAndRegisterDocumentSet-b urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b",
     "DocumentRegistry.wsdl DocumentRegistry_Port_Soap12 DocumentRegistry_RegistryStoredQuery urn:ihe:iti:2007:RegistryStoredQuery",
     "DocumentRegistry.wsdl DocumentRegistry_Port_Soap12 DocumentRegistry_RegisterDocumentSet-b urn:ihe:iti:2007:RegisterDocumentSet-b",
     "DocumentRegistry.wsdl DocumentRegistry_Port_Soap12 DocumentRegistry_MultiPatientStoredQuery urn:ihe:iti:2009:MultiPatientStoredQuery",
@@ -19,6 +20,7 @@ const OPERATIONS: [&str; 24] = [
     "DocumentRepository.wsdl DocumentRepository_Port_Soap12 DocumentRepository_RemoveDocuments urn:ihe:iti:2017:RemoveDocuments",
     "InitiatingGateway.wsdl InitiatingGateway_Port_Soap12 InitiatingGateway_RegistryStoredQuery urn:ihe:iti:2007:RegistryStoredQuery",
     "InitiatingGateway.wsdl InitiatingGateway_Port_Soap12 InitiatingGateway_RetrieveDocumentSet urn:ihe:iti:2007:RetrieveDocumentSet",
+    "InitiatingGateway.wsdl InitiatingGateway_Port_Soap12 InitiatingGateway_ProvideAndRegisterDocumentSet-b urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b",
     "InitiatingGatewayXCPD.wsdl InitiatingGateway_Response_Port_Soap12 InitiatingGateway_Deferred_PRPA_IN201306UV02 urn:hl7-org:v3:PRPA_IN201306UV02:Deferred:CrossGatewayPatientDiscovery",
     "PDSupplier.wsdl PDSupplier_Port_Soap12 PDSupplier_PRPA_IN201305UV02 urn:hl7-org:v3:PRPA_IN201305UV02",
     "PDSupplier.wsdl PDSupplier_Port_Soap12 PDSupplier_QUQI_IN000003UV01_Continue urn:hl7-org:v3:QUQI_IN000003UV01_Continue",
@@ -29,6 +31,7 @@ const OPERATIONS: [&str; 24] = [
     "PIXManager.wsdl PIXManager_Port_Soap12 PIXManager_PRPA_IN201309UV02 urn:hl7-org:v3:PRPA_IN201309UV02",
     "RespondingGateway.wsdl RespondingGateway_Port_Soap12 RespondingGateway_CrossGatewayQuery urn:ihe:iti:2007:CrossGatewayQuery",
     "RespondingGateway.wsdl RespondingGateway_Port_Soap12 RespondingGateway_CrossGatewayRetrieve urn:ihe:iti:2007:CrossGatewayRetrieve",
+    "RespondingGateway.wsdl RespondingGateway_Port_Soap12 RespondingGateway_CrossGatewayDocumentProvide urn:ihe:iti:2015:CrossGatewayDocumentProvide",
     "RespondingGatewayXCPD.wsdl RespondingGateway_Port_Soap12 RespondingGateway_PRPA_IN201305UV02 urn:hl7-org:v3:PRPA_IN201305UV02:CrossGatewayPatientDiscovery",
     "RespondingGatewayXCPD.wsdl RespondingGateway_Port_Soap12 RespondingGateway_Deferred_PRPA_IN201305UV02 urn:hl7-org:v3:PRPA_IN201305UV02:Deferred:CrossGatewayPatientDiscovery",
 ];

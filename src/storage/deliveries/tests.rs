@@ -30,7 +30,7 @@ impl Queue {
 
     async fn settle(&self, number: u64, state: State, later: u64) -> Vec<String> {
         let due = NOW.plus(Duration::from_secs(later));
-        let attempt = Attempt { state, due, reason: Some("so".into()), reported: Vec::new() };
+        let attempt = Attempt { state, due, counts: true, reason: Some("so".into()), reported: Vec::new() };
         self.deliveries.settle(&self.tenant, number, attempt, NOW).await.unwrap()
     }
 

@@ -215,7 +215,7 @@ impl Deliveries {
                 let before = ready_key(&codec, &item.account.to, item.account.due, number);
                 write.open_table(READY)?.remove(&before)?;
                 let account = &mut item.account;
-                account.attempts += 1;
+                account.attempts += u32::from(attempt.counts);
                 account.state = attempt.state;
                 account.reason.clone_from(&attempt.reason);
                 account.reported.clone_from(&attempt.reported);
