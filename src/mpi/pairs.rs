@@ -12,7 +12,7 @@ use crate::id::Timestamp;
 /// Members of a block of which all pairs are compared.
 const LARGEST_BLOCK: usize = 200;
 /// Pairs drawn at random for [`learn`].
-const DRAWN: u64 = 400_000;
+const DRAWN: u64 = 150_000;
 
 /// Pairs of records that share a block, each pair once and the smaller number first. `wanted` says whether a pair is
 /// worth comparing.

@@ -15,7 +15,7 @@ use crate::storage::seal::Purpose;
 /// Records that learning looks at. More would not change what is learnt.
 const SAMPLE: u64 = 20_000;
 /// Pairs drawn from the sample at random.
-const DRAWN: usize = 400_000;
+const DRAWN: usize = 150_000;
 
 /// The models of the tenants, as far as they were asked for.
 pub(super) type Models = Arc<RwLock<BTreeMap<Tenant, Arc<Model>>>>;
