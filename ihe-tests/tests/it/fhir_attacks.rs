@@ -69,7 +69,14 @@ async fn every_attack_is_answered_recorded_and_survived() {
         ("another operation", post, "Patient/$match/$ihe-pix", JSON, format!("{patient}}}"), 404),
         ("a method that is none", "PROPFIND", "Patient", JSON, String::new(), 405),
         ("a trace", "TRACE", "Patient/1", JSON, String::new(), 405),
-        ("a transaction at the base", post, "", JSON, r#"{"resourceType":"Bundle","type":"transaction"}"#.into(), 404),
+        (
+            "a transaction of no profile",
+            post,
+            "",
+            JSON,
+            r#"{"resourceType":"Bundle","type":"transaction"}"#.into(),
+            422,
+        ),
     ] {
         let told = fhir.send(method, path, &[header], body).await;
         assert_eq!(told.issue().0, status, "{story}: {}", told.resource);

@@ -163,7 +163,7 @@ async fn searches_that_say_nothing_or_cannot_be_meant_are_refused() {
         ("Patient/1/_history", 404, "not-supported"),
         ("Patient/$everything", 404, "not-supported"),
         ("Observation?code=x", 404, "not-supported"),
-        ("", 404, "not-supported"),
+        ("", 405, "not-supported"),
     ] {
         let told = fhir.get(path).await;
         let (told_status, told_code, _) = told.issue();

@@ -24,12 +24,12 @@ const DOMAINS: [(&str, &str, &str); 7] = [
 
 /// What is in the corpus and no request of a transaction served here.
 const EXCEPTIONS: &Exceptions = &[
-    ("connectathon-001_pmir-bundle", "404 not-supported", "PMIR (ITI-93) is not served"),
-    ("mag-patientfeed.json", "404 not-supported", "PMIR (ITI-93) is not served"),
+    ("connectathon-001_pmir-bundle", "400 invalid", "PMIR (ITI-93) is not served"),
+    ("mag-patientfeed.json", "400 invalid", "PMIR (ITI-93) is not served"),
     ("ipf-identifiers.xml", "400 structure", "a list of naming systems and no request"),
-    ("andlink", "404 not-supported", "a search result and no request"),
+    ("andlink", "400 invalid", "a search result and no request"),
     ("opencr-patientreport.json", "404 not-supported", "a report and no request"),
-    ("opencr-patientsbundle.json", "404 not-supported", "a batch, which PIXm does not have"),
+    ("opencr-patientsbundle.json", "400 invalid", "a batch, which PIXm does not have"),
 ];
 
 fn configuration() -> String {
