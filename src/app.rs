@@ -156,9 +156,21 @@ impl App {
         Ok(())
     }
 
+    /// Indexes patients anew whom another version of the program stored. Only before anything is served or searched.
+    pub async fn reindex(&self) -> Result<(), StartError> {
+        let gateway = &self.gateway;
+        let indexed =
+            gateway.identities.reindex(&gateway.tenant).await.map_err(|e| StartError::about("patients", e))?;
+        if let Some(patients @ 1..) = indexed {
+            tracing::info!(patients, "the search index was made anew for this version");
+        }
+        Ok(())
+    }
+
     /// Opens the listeners and everything that runs beside them.
     pub async fn serve(self) -> Result<Running, StartError> {
         self.sweep()?;
+        self.reindex().await?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let (forward_stop, forward_stopped) = watch::channel(false);

@@ -205,6 +205,7 @@ pub(super) async fn perform(
         }
     }
     let app = App::open(settings, Clock::system()).map_err(CliError::new)?;
+    app.reindex().await.map_err(CliError::new)?;
     let stop = CancellationToken::new();
     let watch = Watch { progress: Arc::new(move |progress| bar.show(progress)), stop: stop.clone() };
     let outcome = {

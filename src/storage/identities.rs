@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | `identity.ids` | identifier | person |
 //! | `identity.people` | person | its records |
-//! | `identity.blocks` | block key, person | - |
+//! | `identity.blocks.2` | block key, person | - |
 //! | `identity.history` | number | a [`Change`] |
 //! | `identity.history.of` | identifier, number | - |
 //! | `identity.apart` | two identifiers | the two, and since when |
@@ -29,6 +29,7 @@ mod learning;
 mod names;
 mod notices;
 mod partners;
+mod reindex;
 mod removal;
 mod review;
 mod rows;

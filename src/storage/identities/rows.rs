@@ -16,13 +16,13 @@ use crate::storage::seal::{Purpose, Sealer, row_prefix};
 
 pub(super) const IDS: Definition = table("identity.ids");
 pub(super) const PEOPLE: Definition = table("identity.people");
-pub(super) const BLOCKS: Definition = table("identity.blocks");
+pub(super) const BLOCKS: Definition = table("identity.blocks.2");
 pub(super) const HISTORY: Definition = table("identity.history");
 pub(super) const HISTORY_OF: Definition = table("identity.history.of");
 pub(super) const APART: Definition = table("identity.apart");
 pub(super) const PARTNERS: Definition = table("identity.partners");
 pub(super) const LEARNT: Definition = table("identity.learnt");
-const COUNTERS: Definition = table("identity.counters");
+pub(super) const COUNTERS: Definition = table("identity.counters");
 
 /// Encodes the rows of one tenant.
 #[derive(Clone)]
