@@ -1,12 +1,13 @@
 //! Configuration: the file as the operator wrote it, and the settings that the program uses.
 //!
 //! `file` has a documented field for every key, `settings` what becomes of them, `value_sets` the codes of an affinity
-//! domain, `check` what can be found out before the first connection. All problems come at once, each with file, line, key and remedy. This is the one place that
-//! reads the environment.
+//! domain, `check` what can be found out before the first connection. All problems come at once, each with file, line,
+//! key and remedy. This is the one place that reads the environment.
 
 pub mod check;
 mod clients;
 mod delivery;
+mod documents;
 pub mod file;
 pub mod settings;
 pub mod value_sets;
