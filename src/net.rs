@@ -8,6 +8,7 @@ pub mod control;
 pub mod dial;
 pub mod gate;
 pub mod https;
+mod linger;
 pub mod messenger;
 pub mod mllp;
 

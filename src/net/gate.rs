@@ -6,14 +6,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::linger;
 use crate::id::Clock;
 use crate::trust::{Peer, Refusal, Tls};
+
+/// How long a client that is refused has to read the alert.
+const ALERT_HEARD: Duration = Duration::from_millis(500);
 
 /// Told of every connection that was refused: who, and why. It must not block.
 pub type OnRefused = Arc<dyn Fn(SocketAddr, &Refusal) + Send + Sync>;
@@ -115,9 +118,10 @@ pub(super) async fn handshake(
     let accepting = TlsAcceptor::from(tls.server()).accept(stream).into_fallible();
     let stream = match tokio::time::timeout(timeout, accepting).await {
         Err(_) => return Err(Refusal::HandshakeTimeout),
-        Ok(Err((error, stream))) => {
+        Ok(Err((error, mut stream))) => {
             let refusal = Refusal::find(&error).unwrap_or(Refusal::Ended);
-            linger(stream).await;
+            // The alert says why; a TLS 1.3 client has often sent its request before it hears of it.
+            linger::close(&mut stream, ALERT_HEARD).await;
             return Err(refusal);
         }
         Ok(Ok(stream)) => stream,
@@ -125,26 +129,6 @@ pub(super) async fn handshake(
     let certificates = stream.get_ref().1.peer_certificates().ok_or(Refusal::NoClientCertificate)?;
     let peer = Peer::verify(tls.trust(), address, certificates.to_vec(), clock.now())?;
     Ok((stream, peer))
-}
-
-/// Lets the alert reach the other side: closing a socket with unread bytes resets the connection, and the alert that
-/// says why with it. A TLS 1.3 client has often sent its request before it hears that its certificate is refused.
-async fn linger(mut stream: TcpStream) {
-    const MOST_BYTES: usize = 64 << 10;
-    let drain = async {
-        stream.shutdown().await?;
-        let mut unread = [0; 4096];
-        let mut read = 0;
-        while read < MOST_BYTES {
-            match stream.read(&mut unread).await? {
-                0 => break,
-                more => read += more,
-            }
-        }
-        Ok::<_, io::Error>(())
-    };
-    // Neither outcome matters: the connection is over.
-    let _ = tokio::time::timeout(Duration::from_millis(500), drain).await;
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::gate::{self, Gate, OnRefused};
+use super::linger::{self, Lingering, Unread, Watched};
 use crate::id::Clock;
 use crate::trust::{Peer, Refusal, Tls};
 
@@ -114,8 +115,7 @@ fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.headers)
-        .max_buf_size(limits.header_bytes.max(16 << 10))
-        .pipeline_flush(true);
+        .max_buf_size(limits.header_bytes.max(16 << 10));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -145,7 +145,10 @@ impl Connection {
         };
         let caller = Arc::new(Caller { admitted: AtomicU64::new(peer.generation()), peer: Arc::new(peer) });
         let (settings, router) = (Arc::clone(&self.settings), self.router.clone());
-        let service = service_fn(move |request| {
+        let unread = Unread::default();
+        let stream = Lingering::new(stream, unread.clone(), linger::PATIENCE);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let request = request.map(|body| Watched::new(body, unread.clone()));
             let answer = match caller.still_trusted(&settings) {
                 Ok(()) => Ok(answer(router.clone(), Arc::clone(&caller.peer), request)),
                 Err(refusal) => {
@@ -205,7 +208,7 @@ impl Caller {
 async fn answer(
     mut router: Router,
     peer: Arc<Peer>,
-    mut request: Request<Incoming>,
+    mut request: Request<Watched<Incoming>>,
 ) -> Result<Response<Body>, Infallible> {
     request.extensions_mut().insert(peer);
     // A panic is a defect of ours, not a reason to cut off the other requests of the connection. Nothing that the

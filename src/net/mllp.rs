@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::gate::{self, Gate, OnRefused};
+use super::linger;
 use crate::hl7v2::mllp::{self, Deframer, FrameError};
 use crate::id::Clock;
 use crate::trust::{Peer, Refusal, Tls};
@@ -168,8 +169,8 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
                 return;
             }
             if broken {
-                let _ = stream.shutdown().await;
-                return;
+                // The frame may still be coming, and its refusal is to be heard.
+                return linger::close(&mut stream, linger::PATIENCE).await;
             }
         }
         let now = tokio::time::Instant::now();

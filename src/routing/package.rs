@@ -75,6 +75,7 @@ impl Attachments {
                 Event::PartStart(headers) => return Ok(Some(headers)),
                 Event::Data(_) | Event::PartEnd => {}
                 Event::End => {
+                    read_out(pieces).await?;
                     self.rest = None;
                     return Ok(None);
                 }
@@ -92,6 +93,7 @@ impl Attachments {
             Event::Data(data) => Ok(Some(data)),
             Event::PartEnd | Event::PartStart(_) => Ok(None),
             Event::End => {
+                read_out(pieces).await?;
                 self.rest = None;
                 Ok(None)
             }
@@ -186,6 +188,7 @@ async fn multipart(
                 early.push_back((headers, content.freeze()));
             }
             Event::End => {
+                read_out(&mut pieces).await?;
                 // No part is named as the root, and none looks like one: the first is it.
                 let ids = early.iter().map(|(headers, _)| headers.content_id.as_deref());
                 let at = root_of(content_type.start(), ids);
@@ -229,6 +232,15 @@ async fn event(reader: &mut Reader, pieces: &mut Pieces) -> Result<Event, Packag
             None => reader.finish(),
         }
     }
+}
+
+/// Reads what stands behind the last delimiter, and the end of the body itself: a connection whose message was not read
+/// to its end cannot be used again, and a message whose end never came is not complete.
+async fn read_out(pieces: &mut Pieces) -> Result<(), PackageError> {
+    while let Some(piece) = pieces.next().await {
+        piece?;
+    }
+    Ok(())
 }
 
 async fn first_bytes(pieces: &mut Pieces) -> Result<Bytes, PackageError> {
@@ -315,6 +327,16 @@ mod tests {
         let (content_type, bytes) = sample();
         let package = read(Some(&content_type), body(&bytes[..bytes.len() / 2], 100), 1000).await.unwrap();
         assert_eq!(documents(package.attachments).await, Err(PackageError::Mtom(MtomError::Truncated)));
+    }
+
+    #[tokio::test]
+    async fn a_package_is_read_to_the_end_of_its_body() {
+        let (content_type, bytes) = sample();
+        let broken = BodyError("the connection ended".into());
+        let pieces = [Ok(bytes), Ok(Bytes::from_static(b"\r\n")), Err(broken.clone())];
+        let pieces = futures_util::stream::iter(pieces).boxed();
+        let package = read(Some(&content_type), pieces, 1000).await.unwrap();
+        assert_eq!(documents(package.attachments).await, Err(PackageError::Body(broken)));
     }
 
     #[tokio::test]

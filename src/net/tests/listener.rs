@@ -133,6 +133,31 @@ async fn bad_bodies_get_their_status_and_harm_nobody() {
     site.check_alive().await;
 }
 
+/// RFC 9112: 9.6: a sender that is still busy when the answer comes reads it afterwards.
+#[tokio::test]
+async fn an_answer_is_heard_by_a_sender_that_is_not_done_yet() {
+    let site = Site::start(House::new()).await;
+    let chunk = format!("400\r\n{}\r\n", "x".repeat(1024));
+    for (path, framing, status) in [
+        ("/who", "transfer-encoding: chunked\r\n\r\n", "HTTP/1.1 200"),
+        ("/count", "transfer-encoding: chunked\r\n\r\n", "HTTP/1.1 413"),
+        ("/count", "content-length: 2147483648\r\n\r\n", "HTTP/1.1 413"),
+        ("/nowhere", "content-length: 2147483648\r\n\r\n", "HTTP/1.1 404"),
+    ] {
+        let mut stream = site.raw(&site.house.leaf()).await;
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{framing}");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            stream.write_all(chunk.as_bytes()).await.unwrap();
+        }
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(status.as_bytes()), "{path} {framing}: {}", String::from_utf8_lossy(&answer));
+    }
+}
+
 #[tokio::test]
 async fn a_revoked_client_is_refused_after_a_reload_also_on_its_old_connection() {
     let mut site = Site::start(House::new()).await;

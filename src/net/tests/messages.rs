@@ -71,6 +71,21 @@ async fn frames_are_answered_in_order_and_broken_ones_once() {
     }
 }
 
+#[tokio::test]
+async fn a_refusal_is_heard_by_a_sender_that_is_not_done_yet() {
+    let (address, ..) = start(None).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"\x0B").await.unwrap();
+    for _ in 0..20 {
+        stream.write_all(&[b'x'; 200]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stream.shutdown().await.unwrap();
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).await.unwrap();
+    assert_eq!(heard, "\x0BAR\x1C\x0D");
+}
+
 /// ITI-19 on HL7 v2: mutual TLS before any message.
 #[tokio::test]
 async fn a_tls_listener_knows_its_peer_and_refuses_others() {
