@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-pub use transaction::{Bytes, Definition, Read, ReadTable, Table, Write, table};
+pub use transaction::{Bytes, Definition, OwnedRow, Read, ReadTable, Table, Write, table};
 
 /// Why something could not be stored or read. Holds no stored value.
 #[derive(Clone, Debug, thiserror::Error)]

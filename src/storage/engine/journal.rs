@@ -3,7 +3,7 @@
 //! A record is `CWJ1`, its sequence number (u64), the length of its payload (u32), the first 16 bytes of the SHA-256
 //! of all that and the payload, then the payload; numbers are big-endian. The file is written over from its start
 //! after each checkpoint: the sequence numbers tell new records from old ones. A payload is a run of operations (see
-//! [`put`], [`remove`]).
+//! [`put`], [`remove`], [`delete_table`]).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -18,6 +18,7 @@ const STEP: u64 = 1 << 20;
 
 const PUT: u8 = 1;
 const REMOVE: u8 = 2;
+const DELETE_TABLE: u8 = 3;
 
 /// Where the journal's bytes are. A test brings one that loses what was not synced.
 pub(super) trait Medium: Send {
@@ -175,6 +176,12 @@ pub(super) fn remove(payload: &mut Vec<u8>, table: &str, key: &[u8]) {
     }
 }
 
+/// Adds "there is no such table" to a payload.
+pub(super) fn delete_table(payload: &mut Vec<u8>, table: &str) {
+    payload.push(DELETE_TABLE);
+    push_part(payload, table.as_bytes());
+}
+
 fn push_part(payload: &mut Vec<u8>, part: &[u8]) {
     // redb refuses rows of 3 GiB and more, so a length always fits.
     payload.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
@@ -182,36 +189,41 @@ fn push_part(payload: &mut Vec<u8>, part: &[u8]) {
 }
 
 /// An operation of a payload.
-pub(super) struct Operation<'p> {
-    pub(super) table: &'p str,
-    pub(super) key: &'p [u8],
-    /// None to remove the row.
-    pub(super) value: Option<&'p [u8]>,
+pub(super) enum Operation<'p> {
+    Put { table: &'p str, key: &'p [u8], value: &'p [u8] },
+    Remove { table: &'p str, key: &'p [u8] },
+    DeleteTable { table: &'p str },
 }
 
 /// The operations of a payload, in order.
 pub(super) fn operations(mut payload: &[u8]) -> impl Iterator<Item = Result<Operation<'_>, StoreError>> {
-    const DAMAGED: StoreError = StoreError::Damaged("the journal");
     std::iter::from_fn(move || {
-        let (kind, rest) = payload.split_first()?;
-        payload = rest;
-        let mut part = || -> Option<&[u8]> {
-            let (length, rest) = payload.split_first_chunk::<4>()?;
-            let (part, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-            payload = rest;
-            Some(part)
-        };
-        let (table, key) = (part(), part());
-        let value = if *kind == PUT { part().map(Some) } else { Some(None) };
-        let operation = match (table.and_then(|name| std::str::from_utf8(name).ok()), key, value) {
-            (Some(table), Some(key), Some(value)) if matches!(*kind, PUT | REMOVE) => {
-                Ok(Operation { table, key, value })
-            }
-            _ => {
-                payload = &[];
-                Err(DAMAGED)
-            }
-        };
+        if payload.is_empty() {
+            return None;
+        }
+        let operation = operation(&mut payload).ok_or(StoreError::Damaged("the journal"));
+        if operation.is_err() {
+            payload = &[];
+        }
         Some(operation)
     })
+}
+
+fn operation<'p>(payload: &mut &'p [u8]) -> Option<Operation<'p>> {
+    let (kind, rest) = payload.split_first()?;
+    *payload = rest;
+    let table = std::str::from_utf8(part(payload)?).ok()?;
+    match *kind {
+        PUT => Some(Operation::Put { table, key: part(payload)?, value: part(payload)? }),
+        REMOVE => Some(Operation::Remove { table, key: part(payload)? }),
+        DELETE_TABLE => Some(Operation::DeleteTable { table }),
+        _ => None,
+    }
+}
+
+fn part<'p>(payload: &mut &'p [u8]) -> Option<&'p [u8]> {
+    let (length, rest) = payload.split_first_chunk::<4>()?;
+    let (part, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    *payload = rest;
+    Some(part)
 }

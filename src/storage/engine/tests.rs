@@ -363,6 +363,49 @@ fn damage_inside_the_journal_is_not_taken_for_its_end() {
     }
 }
 
+/// The journal repeats the removal of a table, in its place among the writes around it.
+#[test]
+fn a_removed_table_stays_removed_after_a_crash() {
+    let disk = Disk(Arc::new(Mutex::new(DiskState { random: 42, ..DiskState::default() })));
+    disk.power(u64::MAX);
+    let engine = disk.open().unwrap();
+    put(&engine, "a", 1).unwrap();
+    assert!(engine.write_blocking(|write| write.delete_table(TEST)).unwrap());
+    assert!(!engine.write_blocking(|write| write.delete_table(TEST)).unwrap());
+    put(&engine, "b", 2).unwrap();
+    // What is on the disk now, without the clean close.
+    let files = disk.0.lock().unwrap().files.clone();
+    drop(engine);
+    disk.0.lock().unwrap().files = files;
+    let again = disk.open().unwrap();
+    assert_eq!((get(&again, "a"), get(&again, "b")), (None, Some(2)));
+}
+
+/// Rows that are taken out, and rows of a derived table, are set back together; what the journal has is kept.
+#[test]
+fn derived_rows_are_as_at_the_last_checkpoint_after_a_crash() {
+    const DERIVED: Definition = table("derived");
+    let disk = Disk(Arc::new(Mutex::new(DiskState { random: 42, ..DiskState::default() })));
+    disk.power(u64::MAX);
+    let engine = disk.open().unwrap();
+    put(&engine, "a", 1).unwrap();
+    put(&engine, "b", 2).unwrap();
+    let take = |write: &Write<'_>| {
+        let taken = write.open_table(TEST)?.take(std::ops::Bound::Unbounded, std::ops::Bound::Unbounded, 1)?;
+        let mut derived = write.open_derived(DERIVED)?;
+        taken.iter().try_for_each(|(key, value)| derived.insert(key, value).map(drop))?;
+        write.open_table(TEST)?.insert(b"c", &3_u32.to_be_bytes())
+    };
+    engine.write_blocking(take).unwrap();
+    let rows = |engine: &Engine, table| engine.read().unwrap().open_table(table).unwrap().len().unwrap();
+    assert_eq!((get(&engine, "a"), rows(&engine, TEST), rows(&engine, DERIVED)), (None, 2, 1));
+    let files = disk.0.lock().unwrap().files.clone();
+    drop(engine);
+    disk.0.lock().unwrap().files = files;
+    let again = disk.open().unwrap();
+    assert_eq!((get(&again, "a"), get(&again, "c"), rows(&again, DERIVED)), (Some(1), Some(3), 0));
+}
+
 #[test]
 fn a_store_that_is_open_is_not_opened_again() {
     let folder = tempfile::tempdir().unwrap();

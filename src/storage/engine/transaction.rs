@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Bound;
 
-use redb::{ReadableTable, TableDefinition, TableError, TableHandle as _};
+use redb::{ReadableTable, ReadableTableMetadata as _, TableDefinition, TableError, TableHandle as _};
 
 use super::StoreError;
 use super::journal;
@@ -13,6 +13,9 @@ pub type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 /// A value as read; `value()` gives the bytes.
 pub type Bytes<'a> = redb::AccessGuard<'a, &'static [u8]>;
+
+/// A key and its value.
+pub type OwnedRow = (Vec<u8>, Vec<u8>);
 
 /// Names a table.
 pub const fn table(name: &'static str) -> Definition {
@@ -37,7 +40,20 @@ impl<'t> Write<'t> {
 
     /// Opens a table, which comes into being if need be. It can be open once at a time in a write.
     pub fn open_table(&self, definition: Definition) -> Result<Table<'_>, StoreError> {
-        Ok(Table { rows: self.transaction.open_table(definition)?, name: definition, log: &self.log })
+        Ok(Table { rows: self.transaction.open_table(definition)?, name: definition, log: Some(&self.log) })
+    }
+
+    /// Opens a table of which the journal knows nothing: a crash sets it back to the last checkpoint, together with
+    /// what [`Table::take`] took. Only for rows that say again what others say, so that setting back both changes no
+    /// answer. A write that changes nothing else is dropped.
+    pub fn open_derived(&self, definition: Definition) -> Result<Table<'_>, StoreError> {
+        Ok(Table { rows: self.transaction.open_table(definition)?, name: definition, log: None })
+    }
+
+    /// Removes a table with all its rows. It must not be open. True if there was one.
+    pub fn delete_table(&self, definition: Definition) -> Result<bool, StoreError> {
+        journal::delete_table(&mut self.log.borrow_mut(), definition.name());
+        Ok(self.transaction.delete_table(definition)?)
     }
 }
 
@@ -45,7 +61,7 @@ impl<'t> Write<'t> {
 pub struct Table<'w> {
     rows: redb::Table<'w, &'static [u8], &'static [u8]>,
     name: Definition,
-    log: &'w RefCell<Vec<u8>>,
+    log: Option<&'w RefCell<Vec<u8>>>,
 }
 
 impl<'w> Table<'w> {
@@ -56,14 +72,36 @@ impl<'w> Table<'w> {
 
     /// Puts a row, in place of the one with that key. True if there was one.
     pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<bool, StoreError> {
-        journal::put(&mut self.log.borrow_mut(), self.name.name(), key, value);
+        if let Some(log) = self.log {
+            journal::put(&mut log.borrow_mut(), self.name.name(), key, value);
+        }
         Ok(self.rows.insert(key, value)?.is_some())
     }
 
     /// Removes a row. True if there was one.
     pub fn remove(&mut self, key: &[u8]) -> Result<bool, StoreError> {
-        journal::remove(&mut self.log.borrow_mut(), self.name.name(), key);
+        if let Some(log) = self.log {
+            journal::remove(&mut log.borrow_mut(), self.name.name(), key);
+        }
         Ok(self.rows.remove(key)?.is_some())
+    }
+
+    /// Takes the first rows of a range of keys out, at most so many, to put them into a table that was opened by
+    /// [`Write::open_derived`]. The journal does not learn of it.
+    pub fn take(&mut self, from: Bound<&[u8]>, to: Bound<&[u8]>, most: usize) -> Result<Vec<OwnedRow>, StoreError> {
+        let rows = self.rows.extract_from_if::<&[u8], _>((from, to), |_, _| true)?.take(most);
+        rows.map(|row| row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).map_err(StoreError::from))
+            .collect()
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> Result<u64, StoreError> {
+        Ok(self.rows.len()?)
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> Result<bool, StoreError> {
+        Ok(self.len()? == 0)
     }
 
     /// The rows of a range of keys, in order.
@@ -140,7 +178,6 @@ impl ReadTable {
 
     /// The number of rows.
     pub fn len(&self) -> Result<u64, StoreError> {
-        use redb::ReadableTableMetadata as _;
         Ok(self.0.as_ref().map(|rows| rows.len()).transpose()?.unwrap_or(0))
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use redb::{Durability, ReadableTable as _, TableDefinition};
 use tokio::sync::oneshot;
 
-use super::journal::{self, Journal, Medium};
+use super::journal::{self, Journal, Medium, Operation};
 use super::transaction::{Definition, Write, table};
 use super::{Settings, State, StoreError};
 
@@ -84,12 +84,7 @@ impl Writer {
             let transaction = database.begin_write()?;
             for record in &records {
                 for operation in journal::operations(&record.payload) {
-                    let journal::Operation { table, key, value } = operation?;
-                    let mut rows = transaction.open_table(TableDefinition::<&[u8], &[u8]>::new(table))?;
-                    match value {
-                        Some(value) => drop(rows.insert(key, value)?),
-                        None => drop(rows.remove(key)?),
-                    }
+                    repeat(&transaction, &operation?)?;
                 }
             }
             set_applied(&transaction, last.sequence)?;
@@ -209,6 +204,18 @@ impl Writer {
         }
         outcome
     }
+}
+
+fn repeat(transaction: &redb::WriteTransaction, operation: &Operation<'_>) -> Result<(), StoreError> {
+    let open = |table| transaction.open_table(TableDefinition::<&[u8], &[u8]>::new(table));
+    match *operation {
+        Operation::Put { table, key, value } => drop(open(table)?.insert(key, value)?),
+        Operation::Remove { table, key } => drop(open(table)?.remove(key)?),
+        Operation::DeleteTable { table } => {
+            transaction.delete_table(TableDefinition::<&[u8], &[u8]>::new(table))?;
+        }
+    }
+    Ok(())
 }
 
 enum Failure {
