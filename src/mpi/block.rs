@@ -15,10 +15,12 @@
 //! | city | sounds of the city and of the given, or the family name | year of birth |
 //! | phone | telephone number | |
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::digest;
 
 use super::nicknames;
-use super::normalize::{Name, Profile, Street};
+use super::normalize::{Name, Profile, Street, letters};
 
 /// No record has more keys than this.
 pub const MOST: usize = 16;
@@ -66,6 +68,15 @@ pub fn birth_year(year: u16) -> u64 {
 pub fn birthday(profile: &Profile) -> Option<u64> {
     let (year, month, day) = profile.birth?;
     Some(hash("birth", &[&format!("{year:04}{:02}{:02}", month?, day?)]) & COARSE)
+}
+
+/// The birth keys of which everybody has one who was born on a day and has a given name of some letters, however the
+/// name is parted into words: a record is indexed by the first of them.
+pub fn called(day: u64, given: &str) -> BTreeSet<u64> {
+    let letters = letters(given);
+    let starts = letters.char_indices().map(|(at, letter)| &letters[..at + letter.len_utf8()]);
+    // Names that say nothing have no sound.
+    starts.map(|start| day | initial(start)).chain([day]).collect()
 }
 
 fn name_keys(profile: &Profile, name: &Name, home: Option<&Street>, push: &mut impl FnMut(u64)) {
@@ -188,7 +199,34 @@ mod tests {
         assert_eq!(keys.iter().filter(|key| *key & COARSE == day).count(), 5, "Ada and Eve start alike: {keys:?}");
     }
 
+    #[test]
+    fn whoever_is_called_so_is_among_few_of_those_born_on_a_day() {
+        let day = birthday(&person("X|Y|19870312|F")).unwrap();
+        for (asked, known) in [
+            ("Ada", "ADA"),
+            ("MaryAnn", "Mary Ann"),
+            ("Mary Ann", "Maryann"),
+            ("Al-Bert", "Albert"),
+            ("BABY BOY", "Baby Boy"),
+            ("José", "JOSE"),
+            ("O'Neil", "O Neil"),
+            ("Ольга", "ОЛЬГА"),
+        ] {
+            let known = keys(&person(&format!("Okafor|{known}|19870312|F")));
+            assert!(called(day, asked).iter().any(|key| known.contains(key)), "{asked}");
+        }
+        assert!(called(day, "Elizabeth").len() <= 4);
+        assert!(!called(day, "Elizabeth").iter().any(|key| keys(&person("Okafor|Mary|19870312|F")).contains(key)));
+    }
+
     proptest! {
+        #[test]
+        fn whatever_parts_the_words_of_a_name(given in "[A-Za-z]{1,3}( ?[A-Za-z]{1,6}){0,3}", family in "[A-Z]{2,6}") {
+            let day = birthday(&person("X|Y|19870312|F")).unwrap();
+            let known = keys(&person(&format!("{family}|{given}|19870312|F")));
+            prop_assert!(called(day, &given.replace(' ', "")).iter().any(|key| known.contains(key)));
+        }
+
         #[test]
         fn any_name_has_few_keys(family in ".{0,30}", given in ".{0,30}") {
             let person = crate::id::Demographics {

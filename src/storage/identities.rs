@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | `identity.ids` | identifier | person |
 //! | `identity.people` | person | its records |
-//! | `identity.blocks.2` | block key, person | - |
+//! | `identity.blocks.3` and its levels | block key, person | see [`blocks`] |
 //! | `identity.history` | number | a [`Change`] |
 //! | `identity.history.of` | identifier, number | - |
 //! | `identity.apart` | two identifiers | the two, and since when |
@@ -22,6 +22,7 @@
 //! | `identity.looked` | - | the last person who was looked at for review |
 //! | `identity.learnt` | - | what the community's records taught about matching |
 
+mod blocks;
 mod changes;
 mod check;
 mod imports;

@@ -486,9 +486,8 @@ fn linkable(
     let codec = tables.codec;
     let mut keys = BTreeSet::new();
     for block in block::strong_keys(profile) {
-        let prefix = codec.key(&[&block.to_be_bytes()]);
-        for row in tables.blocks.prefix(&prefix)?.take(MOST_LINKED) {
-            keys.insert(PersonKey(number(&row?.0.value()[prefix.len()..])?));
+        for person in tables.blocks.members(block)?.take(MOST_LINKED) {
+            keys.insert(person?);
         }
     }
     let mut found = Vec::new();

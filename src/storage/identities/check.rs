@@ -1,9 +1,12 @@
 //! Whether the identity tables agree with each other.
 
-use super::rows::{BLOCKS, IDS, PEOPLE, blocks_of, number};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use super::blocks::Blocks;
+use super::rows::{Codec, IDS, PEOPLE, blocks_of, number};
 use super::{Identities, PersonKey};
 use crate::id::{PatientId, Tenant};
-use crate::storage::engine::StoreError;
+use crate::storage::engine::{Read, ReadTable, StoreError};
 
 /// A row that contradicts another. Names our own numbers only.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -30,9 +33,10 @@ impl Identities {
     pub fn verify_consistency(&self, tenant: &Tenant) -> Result<Vec<Problem>, StoreError> {
         let codec = self.codec(tenant);
         let read = self.engine.read()?;
-        let (ids, blocks, people) = (read.open_table(IDS)?, read.open_table(BLOCKS)?, read.open_table(PEOPLE)?);
+        let (ids, people) = (read.open_table(IDS)?, read.open_table(PEOPLE)?);
+        let blocks = Blocks::of(&read, &codec.prefix)?;
         let mut problems = Vec::new();
-        let (mut expected_ids, mut expected_blocks) = (0_usize, 0_usize);
+        let (mut expected_ids, mut expected_blocks) = (0_usize, Digest::default());
         for row in people.prefix(&codec.prefix)? {
             let key = number(&row?.0.value()[codec.prefix.len()..])?;
             let Some(person) = codec.load(&read, PersonKey(key))? else { continue };
@@ -48,10 +52,7 @@ impl Identities {
                 }
             }
             for block in blocks_of(&person.records) {
-                expected_blocks += 1;
-                if blocks.get(&codec.block_key(block, person.key))?.is_none() {
-                    problems.push(Problem::LostBlock(key));
-                }
+                expected_blocks.add(block, person.key);
             }
         }
         // Whatever should be there is; now only what should not be there is left to find.
@@ -65,19 +66,53 @@ impl Identities {
                 }
             }
         }
-        if blocks.prefix(&codec.prefix)?.count() != expected_blocks {
-            for row in blocks.prefix(&codec.prefix)? {
-                let row = row?.0;
-                let Some((block, key)) = row.value()[codec.prefix.len()..].split_first_chunk::<8>() else {
-                    return Err(StoreError::Damaged("the identities"));
-                };
-                let (block, key) = (u64::from_be_bytes(*block), number(key)?);
-                let person = codec.load(&read, PersonKey(key))?;
-                if !person.is_some_and(|person| blocks_of(&person.records).contains(&block)) {
-                    problems.push(Problem::StrayBlock(key));
-                }
-            }
+        let mut blocks_there = Digest::default();
+        for member in blocks.members(0..=u64::MAX)? {
+            let (block, person) = member?;
+            blocks_there.add(block, person);
+        }
+        if blocks_there != expected_blocks {
+            problems.extend(compare_blocks(&codec, &read, &blocks)?);
         }
         Ok(problems)
     }
+}
+
+/// Stands for a set of index rows, whatever their order.
+#[derive(Default, Eq, PartialEq)]
+struct Digest {
+    count: u64,
+    sum: u64,
+}
+
+impl Digest {
+    fn add(&mut self, block: u64, person: PersonKey) {
+        let mut hasher = DefaultHasher::new();
+        (block, person).hash(&mut hasher);
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(hasher.finish());
+    }
+}
+
+/// Looks for each row of the index that is missing or too many.
+fn compare_blocks(codec: &Codec, read: &Read, blocks: &Blocks<ReadTable>) -> Result<Vec<Problem>, StoreError> {
+    let mut problems = Vec::new();
+    for row in read.open_table(PEOPLE)?.prefix(&codec.prefix)? {
+        let key = PersonKey(number(&row?.0.value()[codec.prefix.len()..])?);
+        let Some(person) = codec.load(read, key)? else { continue };
+        for block in blocks_of(&person.records) {
+            let members = blocks.members(block..=block)?.collect::<Result<Vec<_>, _>>()?;
+            if !members.contains(&(block, key)) {
+                problems.push(Problem::LostBlock(key.0));
+            }
+        }
+    }
+    for member in blocks.members(0..=u64::MAX)? {
+        let (block, key) = member?;
+        let person = codec.load(read, key)?;
+        if !person.is_some_and(|person| blocks_of(&person.records).contains(&block)) {
+            problems.push(Problem::StrayBlock(key.0));
+        }
+    }
+    Ok(problems)
 }

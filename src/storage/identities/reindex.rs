@@ -2,12 +2,14 @@
 //! are looked in, a search would miss people and not know it.
 
 use super::Identities;
-use super::rows::{BLOCKS, COUNTERS, Codec, blocks_of, number};
+use super::blocks::{EARLIER, Index};
+use super::rows::{COUNTERS, Codec, blocks_of, number};
 use crate::id::Tenant;
 use crate::storage::engine::{Read, StoreError};
 
-/// The version of `mpi::block::keys`. Whoever changes what they are raises it, and gives the table another name.
-const VERSION: u64 = 2;
+/// The version of `mpi::block::keys` and of the tables that hold them. Whoever changes either raises it, and gives the
+/// tables other names.
+const VERSION: u64 = 3;
 /// Persons in one write.
 const PAGE: usize = 500;
 
@@ -27,10 +29,10 @@ impl Identities {
             indexed += people.len();
             let codec = codec.clone();
             let index = move |write: &crate::storage::engine::Write<'_>| {
-                let mut blocks = write.open_table(BLOCKS)?;
+                let mut blocks = Index::open(write, &codec.prefix)?;
                 for person in &people {
                     for block in blocks_of(&person.records) {
-                        blocks.insert(&codec.block_key(block, person.key), &[])?;
+                        blocks.insert(block, person.key)?;
                     }
                 }
                 Ok(())
@@ -40,6 +42,9 @@ impl Identities {
         let key = version_key(&codec);
         let mark = move |write: &crate::storage::engine::Write<'_>| {
             write.open_table(COUNTERS)?.insert(&key, &VERSION.to_be_bytes())?;
+            for earlier in EARLIER {
+                write.delete_table(earlier)?;
+            }
             Ok(())
         };
         self.engine.write(mark).await?;
@@ -79,20 +84,17 @@ mod tests {
         identities.feed(&tenant, vec![id], person.clone(), Timestamp::from_millis(1)).await.unwrap();
         let codec = identities.codec(&tenant);
         let forget = move |write: &crate::storage::engine::Write<'_>| {
-            let mut blocks = write.open_table(BLOCKS)?;
-            let keys: Vec<_> = blocks
-                .prefix(&codec.prefix)?
-                .map(|row| Ok(row?.0.value().to_vec()))
-                .collect::<Result<_, StoreError>>()?;
-            for key in keys {
-                blocks.remove(&key)?;
-            }
+            let mut blocks = Index::open(write, &codec.prefix)?;
+            let all = blocks.all()?;
+            all.into_iter().try_for_each(|(block, person)| blocks.remove(block, person))?;
+            write.open_table(EARLIER[1])?.insert(b"a row of the version before", &[])?;
             Ok(())
         };
         engine.write(forget).await.unwrap();
         assert!(identities.search(&tenant, &person, 10).unwrap().candidates.is_empty());
 
         assert_eq!(identities.reindex(&tenant).await.unwrap(), Some(1));
+        assert!(engine.read().unwrap().open_table(EARLIER[1]).unwrap().is_empty().unwrap());
         assert_eq!(identities.search(&tenant, &person, 10).unwrap().candidates.len(), 1);
         assert_eq!(identities.verify_consistency(&tenant).unwrap(), []);
         assert_eq!(identities.reindex(&tenant).await.unwrap(), None);

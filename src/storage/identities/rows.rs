@@ -7,6 +7,7 @@ use std::ops::Bound;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::blocks::Index;
 use super::notices::Touched;
 use super::{Person, PersonKey, Record};
 use crate::id::{PatientId, Tenant};
@@ -16,7 +17,6 @@ use crate::storage::seal::{Purpose, Sealer, row_prefix};
 
 pub(super) const IDS: Definition = table("identity.ids");
 pub(super) const PEOPLE: Definition = table("identity.people");
-pub(super) const BLOCKS: Definition = table("identity.blocks.2");
 pub(super) const HISTORY: Definition = table("identity.history");
 pub(super) const HISTORY_OF: Definition = table("identity.history.of");
 pub(super) const APART: Definition = table("identity.apart");
@@ -66,10 +66,6 @@ impl Codec {
 
     pub(super) fn person_key(&self, person: PersonKey) -> Vec<u8> {
         self.key(&[&person.0.to_be_bytes()])
-    }
-
-    pub(super) fn block_key(&self, block: u64, person: PersonKey) -> Vec<u8> {
-        self.key(&[&block.to_be_bytes(), &person.0.to_be_bytes()])
     }
 
     /// The row that keeps two identifiers apart, the same for both orders.
@@ -140,7 +136,7 @@ pub(super) struct Tables<'w> {
     pub(super) codec: &'w Codec,
     ids: Table<'w>,
     people: Table<'w>,
-    pub(super) blocks: Table<'w>,
+    pub(super) blocks: Index<'w>,
 }
 
 impl<'w> Tables<'w> {
@@ -149,7 +145,7 @@ impl<'w> Tables<'w> {
             codec,
             ids: write.open_table(IDS)?,
             people: write.open_table(PEOPLE)?,
-            blocks: write.open_table(BLOCKS)?,
+            blocks: Index::open(write, &codec.prefix)?,
         })
     }
 
@@ -187,10 +183,10 @@ impl<'w> Tables<'w> {
         }
         let (old, new) = (blocks_of(old_records), blocks_of(&after.records));
         for block in old.difference(&new) {
-            self.blocks.remove(&self.codec.block_key(*block, after.key))?;
+            self.blocks.remove(*block, after.key)?;
         }
         for block in new.difference(&old) {
-            self.blocks.insert(&self.codec.block_key(*block, after.key), &[])?;
+            self.blocks.insert(*block, after.key)?;
         }
         Ok(())
     }
@@ -211,7 +207,7 @@ impl<'w> Tables<'w> {
         }
         let blocks: BTreeSet<u64> = block::keys(profile).into_iter().collect();
         for block in blocks {
-            self.blocks.insert(&self.codec.block_key(block, person.key), &[])?;
+            self.blocks.insert(block, person.key)?;
         }
         Ok(())
     }
@@ -221,7 +217,7 @@ impl<'w> Tables<'w> {
         self.codec.touched.borrow_mut().vanished(person);
         self.people.remove(&self.codec.person_key(person.key))?;
         for block in blocks_of(&person.records) {
-            self.blocks.remove(&self.codec.block_key(block, person.key))?;
+            self.blocks.remove(block, person.key)?;
         }
         Ok(())
     }

@@ -1,18 +1,21 @@
 //! Finds persons by demographics.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
-use super::rows::{BLOCKS, Codec, number};
+use super::blocks::Blocks;
+use super::rows::Codec;
 use super::{Identities, Person, PersonKey};
 use crate::id::{Demographics, Tenant};
 use crate::mpi::{Explanation, Grade, Model, Profile, block};
 use crate::storage::engine::{Read, StoreError};
 
-/// Members up to which everybody in a block is compared.
-const BLOCK_LIMIT: usize = 500;
-/// Members up to which those of a larger block are compared who share a second block with the query: an agreement that
-/// hundreds have is looked at only together with another one.
-const LARGE_BLOCK_LIMIT: usize = 5_000;
+/// The most persons that a search compares, however many are stored: loading and comparing them is what a search costs.
+pub const MOST_COMPARED: usize = 256;
+/// Members up to which those of a block that is too large for everybody to be compared are compared if they share a
+/// second block with the query: an agreement that hundreds have is looked at only together with another one.
+const LARGE_BLOCK: usize = 5_000;
 
 /// A person who may be the one asked for.
 #[derive(Clone, Debug)]
@@ -42,9 +45,21 @@ pub struct Found {
 /// Members of the blocks of a query.
 #[derive(Default)]
 pub(super) struct Members {
+    /// At most [`MOST_COMPARED`].
     pub(super) compared: BTreeSet<u64>,
-    of_large_blocks: BTreeMap<u64, u8>,
+    /// Blocks of which somebody was left out.
     pub(super) skipped: usize,
+}
+
+/// What speaks for comparing a person.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    /// Blocks shared with the query, the smaller ones counted for more.
+    weight: u32,
+    /// Blocks shared, of those that are too large for everybody in them to be compared.
+    large: u32,
+    /// Blocks shared, of the others.
+    small: u32,
 }
 
 impl Identities {
@@ -98,54 +113,78 @@ impl Identities {
     ) -> Result<Option<Vec<Person>>, StoreError> {
         let profile = Profile::of(query);
         let (Some(day), Some((year, ..))) = (block::birthday(&profile), profile.birth) else { return Ok(None) };
+        let year = block::birth_year(year);
+        // The last byte of the key of a day tells given names apart.
+        self.in_blocks(tenant, [day..=day | !block::COARSE, year..=year], most)
+    }
+
+    /// As [`Identities::born_on`], but only those whose record tells the whole date, and somebody with a given name of
+    /// the same letters as one of these. Others may be among them.
+    pub fn born_on_and_called(
+        &self,
+        tenant: &Tenant,
+        query: &Demographics,
+        given: &[&str],
+        most: usize,
+    ) -> Result<Option<Vec<Person>>, StoreError> {
+        let Some(day) = block::birthday(&Profile::of(query)) else { return Ok(None) };
+        let keys: BTreeSet<u64> = given.iter().flat_map(|given| block::called(day, given)).collect();
+        self.in_blocks(tenant, keys.into_iter().map(|key| key..=key), most)
+    }
+
+    fn in_blocks(
+        &self,
+        tenant: &Tenant,
+        keys: impl IntoIterator<Item = RangeInclusive<u64>>,
+        most: usize,
+    ) -> Result<Option<Vec<Person>>, StoreError> {
         let codec = self.codec(tenant);
         let read = self.engine.read()?;
-        let blocks = read.open_table(BLOCKS)?;
-        // The last byte of the key of a day tells given names apart.
-        let day = codec.key(&[&day.to_be_bytes()[..7]]);
-        let year = codec.key(&[&block::birth_year(year).to_be_bytes()]);
+        let blocks = Blocks::of(&read, &codec.prefix)?;
         let mut people = BTreeSet::new();
-        for (prefix, start) in [(&day, day.len() + 1), (&year, year.len())] {
-            for row in blocks.prefix(prefix)? {
-                people.insert(number(&row?.0.value()[start..])?);
+        for keys in keys {
+            for member in blocks.members(keys)? {
+                people.insert(member?.1);
                 if people.len() > most {
                     return Ok(None);
                 }
             }
         }
-        let found = people.into_iter().filter_map(|key| codec.load(&read, PersonKey(key)).transpose());
+        let found = people.into_iter().filter_map(|key| codec.load(&read, key).transpose());
         found.collect::<Result<Vec<_>, _>>().map(Some)
     }
 
     /// The persons to be compared with a profile: whoever shares the first part of a key if few do, else whoever shares
-    /// the whole key; and where even those are many, whoever shares a second such key. Bounded, and the same for the
-    /// same store.
+    /// the whole key; and where even those are many, whoever shares a second such key. If they are more than a search
+    /// compares, those who share the most and the rarest. The same for the same store.
     pub(super) fn members(&self, codec: &Codec, read: &Read, asked: &Profile) -> Result<Members, StoreError> {
-        let blocks = read.open_table(BLOCKS)?;
-        let mut found = Members::default();
+        let blocks = Blocks::of(read, &codec.prefix)?;
+        let (mut shares, mut looked_at, mut skipped) = (BTreeMap::<u64, Share>::new(), Vec::new(), 0);
         for key in block::keys(asked) {
-            let members = |prefix: &[u8], skip: usize, limit: usize| {
-                let rows = blocks.prefix(prefix)?.take(limit + 1);
-                rows.map(|row| number(&row?.0.value()[skip..])).collect::<Result<Vec<_>, StoreError>>()
+            let members = |keys, limit: usize| {
+                let members = blocks.members(keys)?.take(limit + 1);
+                members.map(|member| Ok(member?.1.0)).collect::<Result<Vec<_>, StoreError>>()
             };
-            let whole = codec.key(&[&key.to_be_bytes()]);
-            let few = members(&whole[..whole.len() - 1], whole.len(), block::FEW)?;
-            if few.len() <= block::FEW {
-                found.compared.extend(few);
+            let few = members(key & block::COARSE..=key | !block::COARSE, block::FEW)?;
+            let members = if few.len() <= block::FEW { few } else { members(key..=key, LARGE_BLOCK)? };
+            if members.len() > LARGE_BLOCK {
+                skipped += 1;
                 continue;
             }
-            let members = members(&whole, whole.len(), LARGE_BLOCK_LIMIT)?;
-            if members.len() <= BLOCK_LIMIT {
-                found.compared.extend(members);
-                continue;
+            let is_large = members.len() > MOST_COMPARED;
+            for member in &members {
+                let share = shares.entry(*member).or_default();
+                share.weight += (LARGE_BLOCK / members.len()).ilog2() + 1;
+                *if is_large { &mut share.large } else { &mut share.small } += 1;
             }
-            found.skipped += 1;
-            if members.len() <= LARGE_BLOCK_LIMIT {
-                members.into_iter().for_each(|key| *found.of_large_blocks.entry(key).or_default() += 1);
-            }
+            looked_at.push(members);
         }
-        let twice = found.of_large_blocks.iter().filter(|(_, blocks)| **blocks > 1).map(|(key, _)| *key);
-        found.compared.extend(twice.take(BLOCK_LIMIT));
-        Ok(found)
+        let mut worth: Vec<_> = shares.into_iter().filter(|(_, share)| share.small > 0 || share.large > 1).collect();
+        worth.sort_by_key(|(person, share)| (Reverse(share.weight), *person));
+        worth.truncate(MOST_COMPARED);
+        let compared: BTreeSet<u64> = worth.into_iter().map(|(person, _)| person).collect();
+        let is_cut = |members: &&Vec<u64>| members.iter().any(|member| !compared.contains(member));
+        skipped += looked_at.iter().filter(is_cut).count();
+        Ok(Members { compared, skipped })
     }
 }

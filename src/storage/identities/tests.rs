@@ -327,6 +327,31 @@ async fn a_block_with_half_the_town_is_passed_over_and_reported() {
     assert_eq!((found.compared, found.blocks_skipped), (0, 1));
 }
 
+/// Groups that are small enough to be looked at, and together are more people than a search compares: those who share the
+/// most come first, and the answer says that somebody was left out.
+#[tokio::test]
+async fn a_search_compares_no_more_than_its_bound_and_says_whom_it_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let tenant = Tenant::default();
+    let like_her = |n: usize| {
+        [
+            format!("Family{n}|Zoe{n}|19870312|F|||"),
+            format!("Okafor|Ada|19{:02}0101|F|||", 20 + n),
+            format!("Family{n}|Zoe{n}||F||||123-45-6780"),
+            format!("Family{n}|Zoe{n}||F|12 Elm St|{}|", 10_000 + n),
+            format!("Family{n}|Zoe{n}||F|||5035550100"),
+        ]
+    };
+    for (number, text) in (0..60).flat_map(like_her).chain([ADA.to_owned()]).enumerate() {
+        store.feed(&tenant, vec![id(&format!("N-{number}"))], demographics(&text), at(0)).await.unwrap();
+    }
+    let found = store.search(&tenant, &demographics(ADA), 10).unwrap();
+    assert_eq!(found.compared, search::MOST_COMPARED);
+    assert!(found.blocks_skipped > 0);
+    assert_eq!(found.candidates[0].person.ids().next(), Some(&id("N-300")));
+}
+
 /// Six hundred people known to two sources, who write every tenth family name in two ways.
 async fn town(store: &Identities) {
     let tenant = Tenant::default();
