@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::answer::{Answer, Match, Page, Refusal};
-use super::criteria::PatientQuery;
+use super::criteria::{Intent, PatientQuery};
 use super::matching::{self, EXACT};
 use crate::atna::Object;
 use crate::gateway::Gateway;
@@ -100,6 +100,9 @@ fn quickly(gateway: &Gateway, query: &PatientQuery) -> Result<Option<Vec<Fit>>, 
             Resolution::Replaced { .. } => Some(Vec::new()),
         });
     }
+    if let Some(found) = exactly(gateway, query)? {
+        return Ok(Some(found));
+    }
     // Everybody who was born on the day is in the index under it, whatever their names: nobody is missed.
     if let Some(people) =
         gateway.identities.born_on(&gateway.tenant, &query.person, MOST_BORN).map_err(|error| unavailable(&error))?
@@ -117,6 +120,20 @@ fn quickly(gateway: &Gateway, query: &PatientQuery) -> Result<Option<Vec<Fit>>, 
     // The index weighs what speaks against somebody: who is found there is right, who is not may be somewhere else.
     let certain = found.blocks_skipped == 0 && fits.iter().any(|one| one.confidence == EXACT);
     Ok((certain && !query.similar_names).then_some(fits))
+}
+
+/// Whoever fits exactly, by the day of birth and the letters of a given name, if somebody does and the query asks for
+/// no one else. In a large community a tenth of those who were born on the day are looked at.
+fn exactly(gateway: &Gateway, query: &PatientQuery) -> Result<Option<Vec<Fit>>, Refusal> {
+    let is_whole = |given: &&str| matches!(query.name_intent(given), Some(Intent::Exact(_)));
+    let names: Option<Vec<&str>> =
+        query.person.names.iter().map(|name| name.given.first().map(AsRef::as_ref).filter(is_whole)).collect();
+    let Some(given) = names.filter(|names| !names.is_empty()) else { return Ok(None) };
+    let people = gateway.identities.born_on_and_called(&gateway.tenant, &query.person, &given, MOST_BORN);
+    let Some(people) = people.map_err(|error| unavailable(&error))? else { return Ok(None) };
+    let mut found: Vec<Fit> = people.into_iter().filter_map(|person| Fit::of(query, person)).collect();
+    found.retain(|one| one.confidence == EXACT);
+    Ok((!found.is_empty()).then_some(found))
 }
 
 /// By looking at everybody.
