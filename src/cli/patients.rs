@@ -90,9 +90,8 @@ pub struct ImportArguments {
     /// Where to put what is not taken in, with line and reason. It holds patient data.
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// Memory for the database's pages, in MiB, where no gateway serves. Rows of the search index go to places all over
-    /// it: an import is fast as long as it fits.
-    #[arg(long, value_name = "MIB", default_value_t = 512)]
+    /// Memory for the database's pages, in MiB, where no gateway serves, if it is to be more than `store.cache_mib`.
+    #[arg(long, value_name = "MIB", default_value_t = 64)]
     memory: u32,
     /// Print the result as JSON.
     #[arg(long)]
