@@ -1,43 +1,16 @@
-# What the benchmarks share: a gateway with patients in a temporary folder, the load generator, what its answers are
-# compared with. Read by bench.sh and bench-documents.sh, which set `seconds`, `patients` and `connections`.
-set -euo pipefail
-
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-folder=$(mktemp -d)
-target=${CARGO_TARGET_DIR:-$root/target}
-load="$target/release/load"
-gateway="$target/release/causeway"
-results="$folder/results.jsonl"
+# What the benchmarks of a gateway in use share: a gateway with patients in a temporary folder, the load generator, what
+# its answers are compared with. Read by bench.sh and bench-documents.sh, which set `seconds`, `patients` and
+# `connections`.
+source "$(dirname "${BASH_SOURCE[0]}")/bench-functions.sh"
 https=https://127.0.0.1:18443
-started=()
-
-finish() {
-    for process in "${started[@]}"; do kill "$process" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-    if [[ -z ${KEEP:-} ]]; then rm -rf "$folder"; else echo "kept: $folder" >&2; fi
-}
-trap finish EXIT
-
-say() { echo "== $*" >&2; }
-measure() { "$load" --folder "$folder" --json "$results" "$@" >&2; }
-listening() { for _ in $(seq 100); do (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return; sleep 0.1; done; return 1; }
-resident() { awk '/^VmRSS/ {print $2}' "/proc/$1/status"; }
 
 say "building"
-(cd "$root" && cargo build --release -p causeway -p ihe-tests --bin causeway --bin load) >&2
+build
 cd "$folder"
 
 say "certificates, configuration"
 "$load" --folder "$folder" certificates
-mkdir partners
-cat >partners/asker.toml <<END
-name = "Asking community"
-network = "bench"
-kind = "other"
-home_community_id = "urn:oid:2.999.40"
-responds = false
-purposes_answered = ["TREATMENT"]
-END
+asker
 cat >partners/own.toml <<END
 name = "Our own document systems"
 network = "bench"
@@ -150,7 +123,6 @@ END
 }
 
 # Rows of the table.
-figure() { sed -n "s/.*\"name\":\"$1\".*/&/p" results.jsonl | tail -1 | grep -o "\"$2\":[0-9.]*" | cut -d: -f2; }
 row() { # title, result
     local rate cpu before most
     rate=$(figure "$2" rate)

@@ -5,47 +5,20 @@
 #   ihe-tests/bench-scale.sh [PATIENTS]     100000 if not given
 #
 # SECONDS_EACH (10) is the length of each measurement; FOLDER an existing folder for the data (a temporary one); KEEP=1
-# keeps it. Five million patients need 12 GB of disk. Build before: cargo build --release -p causeway -p ihe-tests
+# keeps it. MEMORY is what the import is told (--memory), CACHE the gateway's cache_mib. Five million patients need
+# 12 GB of disk. Build before: cargo build --release -p causeway -p ihe-tests
 # --bin causeway --bin load (BUILD=1 does it).
-set -euo pipefail
+source "$(dirname "$0")/bench-functions.sh"
 
 patients=${1:-100000}
 seconds=${SECONDS_EACH:-10}
-root=$(cd "$(dirname "$0")/.." && pwd)
-folder=$(mktemp -d ${FOLDER:+-p "$FOLDER"})
-target=${CARGO_TARGET_DIR:-$root/target}
-load=${LOAD:-$target/release/load}
-gateway="$target/release/causeway"
 https=https://127.0.0.1:18543
-started=()
-
-finish() {
-    for process in "${started[@]}"; do kill "$process" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-    if [[ -z ${KEEP:-} ]]; then rm -rf "$folder"; else echo "kept: $folder" >&2; fi
-}
-trap finish EXIT
-
-say() { echo "== $* ($(date +%T), load $(cut -d' ' -f1 /proc/loadavg))" >&2; }
-measure() { "$load" --folder "$folder" --json results.jsonl "$@" >&2; }
-listening() { for _ in $(seq 600); do (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return; sleep 0.1; done; return 1; }
-memory() { awk -v key="^$2:" '$0 ~ key {print $2}' "/proc/$1/status"; }
 now() { date +%s.%N; }
 
-if [[ -n ${BUILD:-} ]]; then
-    (cd "$root" && cargo build --release -p causeway -p ihe-tests --bin causeway --bin load) >&2
-fi
+if [[ -n ${BUILD:-} ]]; then build; fi
 cd "$folder"
 "$load" --folder "$folder" certificates
-mkdir partners
-cat >partners/asker.toml <<END
-name = "Asking community"
-network = "bench"
-kind = "other"
-home_community_id = "urn:oid:2.999.40"
-responds = false
-purposes_answered = ["TREATMENT"]
-END
+asker
 cat >causeway.toml <<END
 partners = "partners"
 [community]
@@ -98,12 +71,17 @@ table=$(stat -c %s people.csv)
 
 say "import of $rows records"
 from=$(now)
-"$gateway" patients import people.csv --source admissions --user bench --config causeway.toml >import.txt 2>import.log &
+"$gateway" patients import people.csv --source admissions --user bench --config causeway.toml \
+    ${MEMORY:+--memory "$MEMORY"} >import.txt 2>import.log &
 import=$!
-most=0
+most=0 written=0 ticks=0
+# What the process said of itself last, before it was gone.
 while kill -0 "$import" 2>/dev/null; do
     peak=$(memory "$import" VmHWM 2>/dev/null || true)
-    [[ -n $peak && $peak -gt $most ]] && most=$peak
+    bytes=$(awk '/^write_bytes/ {print $2}' "/proc/$import/io" 2>/dev/null || true)
+    if [[ -n $peak && -n $bytes ]]; then
+        most=$peak written=$bytes ticks=$(awk '{print $14 + $15}' "/proc/$import/stat")
+    fi
     sleep 0.5
 done
 wait "$import" || { cat import.txt import.log >&2; exit 1; }
@@ -154,10 +132,12 @@ wait "$feeding"
 loaded=$(memory "$process" VmRSS)
 peak=$(memory "$process" VmHWM)
 
-figure() { grep "\"name\":\"$1\"" results.jsonl | tail -1 | grep -o "\"$2\":[0-9.]*" | cut -d: -f2; }
 ms() { awk "BEGIN {printf \"%.2f / %.2f\", $(figure "$1" p50_us) / 1000, $(figure "$1" p99_us) / 1000}"; }
 mb() { awk "BEGIN {printf \"%.0f\", $1 / 1024}"; }
 echo "| patients | records | load/s | import, most MB | disk, bytes a record | start ms | idle MB | most MB | ITI-9 ms | ITI-9, feed | ITI-21 ms | ITI-21, feed | ITI-55, feed | feed/s beside ITI-9 | compared p50, p99, most | found | passed over |"
 echo "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 echo "| $patients | $rows | $(awk "BEGIN {printf \"%.0f\", $rows / $took}") | $(mb "$most") | $(awk "BEGIN {printf \"%.0f\", $disk / $rows}") | $(awk "BEGIN {printf \"%.0f\", $start}") | $(mb "$idle") | $(mb "$peak") | $(ms pix-alone) | $(ms pix) | $(ms pdq-alone) | $(ms pdq) | $(ms iti55) | $(awk "BEGIN {printf \"%.0f\", $(figure adt-pix rate)}") | $(figure candidates compared_p50), $(figure candidates compared_p99), $(figure candidates compared_most) | $(figure candidates found)/1000 | $(figure candidates blocks_passed_over) |"
-echo "table: $table bytes, data: $disk bytes, import: $took s, resident after the questions: $(mb "$loaded") MB" >&2
+each() { awk "BEGIN {printf \"%.0f\", $1 / $rows}"; }
+echo "import: $took s, $(each "$written") bytes written and $(each "$((ticks * 10000))") us of processor time a record" >&2
+echo "table: $table bytes, data: $disk bytes, resident after the questions: $(mb "$loaded") MB" >&2
+echo "processor time of an answer: ITI-9 $(figure pix-alone cpu_us) us, ITI-21 $(figure pdq-alone cpu_us) us" >&2
