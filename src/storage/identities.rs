@@ -29,6 +29,7 @@ mod imports;
 mod learning;
 mod names;
 mod notices;
+mod parting;
 mod partners;
 mod reindex;
 mod removal;

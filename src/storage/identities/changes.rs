@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::parting::{links, same_pair, split_apart};
 use super::rows::{self, Codec, Tables, next_number, number};
 use super::{Held, Identities, IdentityError, Person, PersonKey, Record, Refusal, notices};
 use crate::id::{Demographics, PatientId, Tenant, Timestamp};
@@ -32,6 +33,12 @@ pub struct Change {
     /// The user of ours who did it; none for a source, and for the gateway itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+}
+
+impl Change {
+    pub(super) fn new(at: Timestamp, what: What, first: &PatientId, second: &PatientId) -> Self {
+        Self { at, what, first: first.clone(), second: second.clone(), score: None, by: None }
+    }
 }
 
 /// The kinds of [`Change`].
@@ -265,7 +272,7 @@ pub(super) fn put(
     }
     let before = people.remove(0);
     let mut after = before.clone();
-    update(&mut after, record);
+    update(&mut after, record, &people);
     let references_changed = !people.is_empty() || after.held().count() != before.held().count();
     if people.is_empty() && after.records == before.records {
         return Ok(Ok(Fed {
@@ -279,13 +286,10 @@ pub(super) fn put(
     }
     tables.store(Some(&before), &after)?;
     for other in people {
-        let (one, two) = (record.ids[0].id.clone(), other.records[0].ids[0].id.clone());
         after = join(write, tables, &after, &other)?;
-        log(
-            write,
-            tables.codec,
-            &Change { at: record.updated, what: What::Joined, first: one, second: two, score: None, by: None },
-        )?;
+        let theirs = record.ids.iter().find(|held| other.record_of(&held.id).is_some());
+        let (one, two) = (&record.ids[0].id, &theirs.unwrap_or(&other.records[0].ids[0]).id);
+        log(write, tables.codec, Change::new(record.updated, What::Joined, one, two))?;
     }
     Ok(Ok(Fed { person: first, added: false, changed: true, joined: false, references_changed, review: Vec::new() }))
 }
@@ -325,9 +329,7 @@ pub(super) fn merge(
     let before = whole.clone();
     replace(&mut whole, subsumed, survivor);
     tables.store(Some(&before), &whole)?;
-    let change =
-        Change { at, what: What::Merged, first: survivor.clone(), second: subsumed.clone(), score: None, by: None };
-    log(write, tables.codec, &change)?;
+    log(write, tables.codec, Change::new(at, What::Merged, survivor, subsumed))?;
     Ok(Ok(true))
 }
 
@@ -381,11 +383,7 @@ pub(super) fn link(
         return Ok(Ok(false));
     }
     join(write, tables, &known[0], &known[1])?;
-    log(
-        write,
-        tables.codec,
-        &Change { at, what: What::Linked, first: a.clone(), second: b.clone(), score: None, by: None },
-    )?;
+    log(write, tables.codec, Change::new(at, What::Linked, a, b))?;
     Ok(Ok(true))
 }
 
@@ -410,18 +408,22 @@ pub(super) fn unlink(
     let pair = tables.codec.encode(Purpose::Identity, &(a, b, at))?;
     write.open_table(rows::APART)?.insert(&tables.codec.apart_key(a, b), &pair)?;
     let Some(one) = together else { return Ok(Ok(false)) };
-    let (stays, goes) = split_apart(&one, (a, b), &links(write, tables.codec, &one)?);
+    let links = links(write, tables.codec, &one)?;
+    let (stays, goes) = split_apart(&one, (a, b), &links);
     let new = Person { key: PersonKey(next_number(write, tables.codec, b"person")?), records: goes };
     let old = Person { key: one.key, records: stays };
     tables.store(Some(&one), &old)?;
     tables.store(None, &new)?;
     // What partners told of the one person may be of either now.
     super::partners::forget_all(write, tables.codec, one.key)?;
-    log(
-        write,
-        tables.codec,
-        &Change { at, what: What::Unlinked, first: a.clone(), second: b.clone(), score: None, by: None },
-    )?;
+    log(write, tables.codec, Change::new(at, What::Unlinked, a, b))?;
+    // Whatever else linked the two halves is undone with it, or it would still count when they are linked again.
+    let is_old = |id: &PatientId| old.held().any(|held| held.id == *id);
+    for (first, second) in links.iter().filter(|(first, second)| is_old(first) != is_old(second)) {
+        if !(same_pair((first, second), (a, b))) {
+            log(write, tables.codec, Change::new(at, What::Unlinked, first, second))?;
+        }
+    }
     Ok(Ok(true))
 }
 
@@ -449,9 +451,9 @@ fn add(
             let mut after = before.clone();
             after.records.push(record.clone());
             tables.store(Some(before), &after)?;
-            let (first, second) = (before.records[0].ids[0].id.clone(), record.ids[0].id.clone());
-            let score = Some(explanation.score());
-            log(write, codec, &Change { at: record.updated, what: What::Matched, first, second, score, by: None })?;
+            let (first, second) = (&before.records[0].ids[0].id, &record.ids[0].id);
+            let change = Change::new(record.updated, What::Matched, first, second);
+            log(write, codec, Change { score: Some(explanation.score()), ..change })?;
             Ok(Fed {
                 person: after.key,
                 added: true,
@@ -514,16 +516,16 @@ fn are_apart(write: &Write<'_>, codec: &Codec, person: &Person, record: &Record)
 }
 
 /// Puts what a source sent in place of what it sent before. A record that says nothing new keeps its time: it need not
-/// be written.
-fn update(person: &mut Person, record: &Record) {
+/// be written. Identifiers of other persons stay in the records that they have there.
+fn update(person: &mut Person, record: &Record, others: &[Person]) {
     let has = |old: &Record, id: &PatientId| old.ids.iter().any(|held| held.id == *id);
     let at = record.ids.iter().find_map(|held| person.records.iter().position(|old| has(old, &held.id)));
     let Some(at) = at else {
         person.records.push(record.clone());
         return;
     };
-    let new: Vec<Held> =
-        record.ids.iter().filter(|held| !person.records.iter().any(|old| has(old, &held.id))).cloned().collect();
+    let is_known = |id: &PatientId| others.iter().chain([&*person]).any(|person| person.record_of(id).is_some());
+    let new: Vec<Held> = record.ids.iter().filter(|held| !is_known(&held.id)).cloned().collect();
     let old = &mut person.records[at];
     if old.demographics != record.demographics {
         old.demographics = record.demographics.clone();
@@ -561,8 +563,7 @@ fn rename(
     }
     replace(&mut after, old, new);
     tables.store(Some(person), &after)?;
-    let change = Change { at, what: What::Renamed, first: new.clone(), second: old.clone(), score: None, by: None };
-    log(write, tables.codec, &change)?;
+    log(write, tables.codec, Change::new(at, What::Renamed, new, old))?;
     Ok(Ok(true))
 }
 
@@ -574,24 +575,9 @@ fn replace(person: &mut Person, old: &PatientId, by: &PatientId) {
     }
 }
 
-/// The records that stay and those that go when the holder of an identifier leaves: the identifier itself with all
-/// that it replaced. A record with other identifiers too is divided, and both halves keep the demographics.
-pub(super) fn split(person: &Person, leaving: &PatientId) -> (Vec<Record>, Vec<Record>) {
-    let current = person.current(leaving);
-    let goes = |held: &Held| person.current(&held.id) == current;
-    let part = |keep: &dyn Fn(&Held) -> bool| -> Vec<Record> {
-        let records = person.records.iter().map(|record| Record {
-            ids: record.ids.iter().filter(|held| keep(held)).cloned().collect(),
-            ..record.clone()
-        });
-        records.filter(|record| !record.ids.is_empty()).collect()
-    };
-    (part(&|held| !goes(held)), part(&goes))
-}
-
-pub(super) fn log(write: &Write<'_>, codec: &Codec, change: &Change) -> Result<(), StoreError> {
+pub(super) fn log(write: &Write<'_>, codec: &Codec, change: Change) -> Result<(), StoreError> {
     let number = next_number(write, codec, b"history")?.to_be_bytes();
-    let change = Change { by: codec.by.clone(), ..change.clone() };
+    let change = Change { by: codec.by.clone(), ..change };
     let value = codec.encode(Purpose::Identity, &change)?;
     write.open_table(rows::HISTORY)?.insert(&codec.key(&[&number]), &value)?;
     let mut of_ids = write.open_table(rows::HISTORY_OF)?;
@@ -599,66 +585,4 @@ pub(super) fn log(write: &Write<'_>, codec: &Codec, change: &Change) -> Result<(
         of_ids.insert(&[codec.history_key(id).as_slice(), &number].concat(), &[])?;
     }
     Ok(())
-}
-
-/// The links that hold a person's identifiers together, as pairs of identifiers: what was linked and not unlinked since.
-fn links(write: &Write<'_>, codec: &Codec, person: &Person) -> Result<Vec<(PatientId, PatientId)>, StoreError> {
-    let (history, of_ids) = (write.open_table(rows::HISTORY)?, write.open_table(rows::HISTORY_OF)?);
-    let mut numbers = BTreeSet::new();
-    for held in person.held() {
-        let prefix = codec.history_key(&held.id);
-        for row in of_ids.prefix(&prefix)? {
-            numbers.insert(number(&row?.0.value()[prefix.len()..])?);
-        }
-    }
-    let mut links = Vec::new();
-    for number in numbers {
-        let Some(row) = history.get(&codec.key(&[&number.to_be_bytes()]))? else { continue };
-        let change: Change = codec.decode(Purpose::Identity, row.value())?;
-        let pair = (change.first, change.second);
-        match change.what {
-            What::Linked | What::Matched | What::Joined => links.push(pair),
-            What::Unlinked => {
-                let undoes = |link: &(PatientId, PatientId)| *link == pair || (&link.1, &link.0) == (&pair.0, &pair.1);
-                links.retain(|link| !undoes(link));
-            }
-            What::Merged | What::Renamed | What::Removed => {}
-        }
-    }
-    Ok(links)
-}
-
-/// The records that stay with one identifier and those that go with another, when the two are not one person's: what
-/// was linked to the second goes with it, as it came. Where other links still hold the two together, or one record has
-/// both, the second goes alone.
-fn split_apart(
-    person: &Person,
-    (stays, goes): (&PatientId, &PatientId),
-    links: &[(PatientId, PatientId)],
-) -> (Vec<Record>, Vec<Record>) {
-    let current = |id: &PatientId| person.current(id).clone();
-    let mut gone = BTreeSet::from([current(goes)]);
-    loop {
-        let before = gone.len();
-        for record in &person.records {
-            let ids: Vec<PatientId> = record.ids.iter().map(|held| current(&held.id)).collect();
-            if ids.iter().any(|id| gone.contains(id)) {
-                gone.extend(ids);
-            }
-        }
-        for (one, two) in links.iter().map(|(one, two)| (current(one), current(two))) {
-            let is_the_pair =
-                (one == current(stays) && two == current(goes)) || (two == current(stays) && one == current(goes));
-            if !is_the_pair && (gone.contains(&one) || gone.contains(&two)) {
-                gone.extend([one, two]);
-            }
-        }
-        if gone.len() == before {
-            break;
-        }
-    }
-    if gone.contains(&current(stays)) {
-        return split(person, goes);
-    }
-    person.records.iter().cloned().partition(|record| !record.ids.iter().any(|held| gone.contains(&current(&held.id))))
 }

@@ -1,12 +1,13 @@
 //! A source takes a record back (ITI-104, DELETE): the identifier is nobody's any more.
 
-use super::changes::{log, split};
+use super::changes::log;
+use super::parting::split;
 use super::rows::Tables;
 use super::{Change, Identities, IdentityError, Person, Refusal, What, partners};
 use crate::id::{PatientId, Tenant, Timestamp};
 
 impl Identities {
-    /// Removes an identifier with all that it replaced, and the record if it has no other. What the person has from
+    /// Removes an identifier with all that it replaced, each with a line of history, and the record if it has no other. What the person has from
     /// other sources stays.
     pub async fn remove(&self, tenant: &Tenant, id: PatientId, at: Timestamp) -> Result<(), IdentityError> {
         self.change(tenant, move |write, codec| {
@@ -17,6 +18,7 @@ impl Identities {
             }
             for gone in person.chain(&id) {
                 tables.forget(&gone)?;
+                log(write, codec, Change::new(at, What::Removed, &gone, &gone))?;
             }
             let (records, _) = split(&person, &id);
             if records.is_empty() {
@@ -25,8 +27,6 @@ impl Identities {
             } else {
                 tables.store(Some(&person), &Person { key: person.key, records })?;
             }
-            let (first, second) = (id.clone(), id.clone());
-            log(write, codec, &Change { at, what: What::Removed, first, second, score: None, by: None })?;
             Ok(Ok(()))
         })
         .await
@@ -76,5 +76,30 @@ mod tests {
         assert!(identities.search(&tenant, &person, 10).unwrap().candidates.is_empty());
         // The source may use the number again, for somebody else.
         assert!(identities.feed(&tenant, vec![new.clone()], person, AT).await.unwrap().added);
+    }
+
+    /// Whoever was linked through the identifier that went stays linked; whoever gets it next is linked with nobody.
+    #[tokio::test]
+    async fn links_through_what_was_removed_hold_and_are_not_those_of_its_next_holder() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(folder.path(), &Settings::default()).unwrap();
+        let (identities, tenant) = (Identities::new(engine, Sealer::plain()), Tenant::default());
+        let names = ["1^^^&2.999.1", "2^^^&2.999.2", "3^^^&2.999.3", "4^^^&2.999.4", "5^^^&2.999.5"];
+        let [one, middle, three, four, five] = names.map(id);
+        for (first, second) in [(&one, &middle), (&middle, &three)] {
+            identities.link(&tenant, first.clone(), second.clone(), AT).await.unwrap();
+        }
+        identities.remove(&tenant, middle.clone(), AT).await.unwrap();
+        identities.feed(&tenant, vec![middle.clone()], Demographics::default(), AT).await.unwrap();
+        for (first, second) in [(&one, &four), (&middle, &five), (&four, &five)] {
+            identities.link(&tenant, first.clone(), second.clone(), AT).await.unwrap();
+        }
+        identities.unlink(&tenant, four.clone(), five.clone(), AT).await.unwrap();
+        let others = |of: &PatientId| identities.cross_references(&tenant, of, &[]).unwrap().unwrap();
+        assert_eq!(others(&one), [three.clone(), four.clone()]);
+        assert_eq!(others(&five), std::slice::from_ref(&middle));
+        identities.unlink(&tenant, four.clone(), one.clone(), AT).await.unwrap();
+        assert_eq!((others(&one), others(&four)), (vec![three], Vec::new()));
+        assert_eq!(identities.verify_consistency(&tenant).unwrap(), []);
     }
 }

@@ -1,3 +1,5 @@
+mod model;
+
 use super::*;
 use crate::id::{AssigningAuthority, HomeCommunityId};
 use crate::mpi::Grade;
@@ -174,6 +176,20 @@ async fn links_are_made_undone_and_stay_undone() {
         "feed N-5+W-5 Reed|Adam|19600101|M -> added".into(),
         "unlink N-5 W-5 -> done".into(),
         "resolve N-5 -> N-5".into(),
+        // One message names two patients who were two so far; each identifier is there once.
+        "feed N-11 Reed|Zoe|19610101|F -> added".into(),
+        "feed W-11 Reed|Zoe|19610101|F -> added".into(),
+        "feed N-11+W-11 Reed|Zoe|19610101|F -> updated".into(),
+        "resolve W-11 -> N-11 W-11".into(),
+        // What hangs on the one that goes, goes with it.
+        "link N-11 W-12 -> done".into(),
+        "link W-12 N-13 -> done".into(),
+        "unlink N-11 W-11 -> done".into(),
+        "link W-11 N-13 -> done".into(),
+        "resolve N-11 -> W-11 N-11 W-12 N-13".into(),
+        "unlink N-11 W-12 -> done".into(),
+        "resolve N-11 -> N-11".into(),
+        "resolve W-11 -> W-11 W-12 N-13".into(),
         // The gateway does not link again what a source has kept apart, although it is beyond doubt otherwise.
         "unlink N-1 W-9 -> nothing".into(),
         "feed W-9 Okafor|Ada|19870312|F||||123-45-6780 -> added".into(),
