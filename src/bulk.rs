@@ -43,6 +43,7 @@ pub enum Format {
     /// HL7 v2 messages, with or without frames and batch segments.
     Hl7v2,
     /// A FHIR Bundle of Patient resources in JSON.
+    #[value(alias = "bundle")]
     FhirBundle,
     /// FHIR Patient resources in JSON, each on a line.
     Ndjson,

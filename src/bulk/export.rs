@@ -67,9 +67,6 @@ pub enum ExportError {
     /// `domain` names none.
     #[error("no domain is named {0}")]
     NoDomain(String),
-    /// A Bundle is read, and not written: NDJSON has the same resources.
-    #[error("a Bundle is not written; take ndjson, which has the same resources and no end")]
-    NoBundle,
     /// The file is there already.
     #[error("{} is there already", .0.display())]
     Exists(PathBuf),
@@ -91,9 +88,6 @@ pub enum ExportError {
 pub async fn run(gateway: &Arc<Gateway>, request: &Request, watch: &Watch) -> Result<Report, ExportError> {
     if request.user.trim().is_empty() {
         return Err(ExportError::NoUser);
-    }
-    if request.format == Format::FhirBundle {
-        return Err(ExportError::NoBundle);
     }
     let only = match &request.domain {
         Some(name) => Some(authority(gateway, name).ok_or_else(|| ExportError::NoDomain(name.clone()))?),
@@ -249,15 +243,17 @@ impl Export {
         match self.format {
             Format::Csv => self.write(&csv::heading()),
             Format::Hl7v2 => self.write(&hl7v2::begin(now)),
-            Format::FhirBundle | Format::Ndjson => Ok(()),
+            Format::FhirBundle => self.write(&fhir::begin(now)),
+            Format::Ndjson => Ok(()),
         }
     }
 
     fn end(&mut self) -> Result<(), ExportError> {
-        if self.format == Format::Hl7v2 {
-            self.write(&hl7v2::end(self.report.written))?;
+        match self.format {
+            Format::Hl7v2 => self.write(&hl7v2::end(self.report.written)),
+            Format::FhirBundle => self.write(fhir::end(self.report.written)),
+            Format::Csv | Format::Ndjson => Ok(()),
         }
-        Ok(())
     }
 
     fn finish(mut self) -> Result<Report, ExportError> {
@@ -332,7 +328,10 @@ impl Export {
 
     fn piece(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
         self.report.written += 1;
-        self.write(bytes)
+        match self.format {
+            Format::FhirBundle => self.write(&fhir::entry(bytes, self.report.written)),
+            Format::Csv | Format::Hl7v2 | Format::Ndjson => self.write(bytes),
+        }
     }
 }
 

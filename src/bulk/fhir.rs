@@ -296,6 +296,31 @@ fn line(patient: &Patient, at: Timestamp) -> Vec<u8> {
     text
 }
 
+/// The beginning of a Bundle that is written entry by entry, however many there are.
+pub fn begin(now: Timestamp) -> Vec<u8> {
+    let text = format!(r#"{{"resourceType":"Bundle","type":"collection","timestamp":"{}""#, now.to_rfc3339());
+    text.into_bytes()
+}
+
+/// An entry of it, with the line that [`encode`] made. Its URL is a name that follows from the resource and its place.
+pub fn entry(line: &[u8], number: u64) -> Vec<u8> {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &[line, &number.to_be_bytes()].concat());
+    let mut name = [0; 16];
+    name.copy_from_slice(&digest.as_ref()[..16]);
+    let name = uuid::Builder::from_random_bytes(name).into_uuid().urn().to_string();
+    // FHIR has no empty lists, so the list begins with its first entry.
+    let before = if number == 1 { ",\"entry\":[\n" } else { ",\n" };
+    let mut text = format!(r#"{before}{{"fullUrl":"{name}","resource":"#).into_bytes();
+    text.extend_from_slice(line.trim_ascii_end());
+    text.push(b'}');
+    text
+}
+
+/// The end of a Bundle of so many entries.
+pub fn end(entries: u64) -> &'static [u8] {
+    if entries == 0 { b"}\n" } else { b"\n]}\n" }
+}
+
 /// Whether a line says all of a change.
 pub fn is_whole(change: &FeedRequest, line: &[u8], domains: &Domains) -> bool {
     let rules = Rules { domains: domains.clone(), ..Rules::default() };

@@ -1,12 +1,15 @@
 //! `causeway patients`: files of patients taken in and written out, by a command of its own and through a gateway that
 //! serves, and killed meanwhile.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use causeway::atna::verify::verify;
 use causeway::id::Tenant;
+use ihe_tests::harness::fhir::judge;
 use ihe_tests::load::people;
+use serde_json::Value;
 
 use crate::hostile::{World, mllp, registration};
 use crate::served::{Served, printed, program, run};
@@ -153,22 +156,37 @@ fn an_export_that_is_imported_gives_the_same_patients() {
     let (done, said) = from.import(&from.file("changes.csv", changes), &[]);
     assert!(done && said.contains("0 rejected"), "{said}");
     let mut files = Vec::new();
-    for format in ["csv", "hl7v2", "ndjson"] {
+    for format in ["csv", "hl7v2", "ndjson", "bundle"] {
         let first = from.export(&format!("first.{format}"), format);
         let to = Site::new();
         let file = to.file("import", &first);
         let (done, said) = to.import(&file, &["--links", "told"]);
         assert!(done && said.contains("0 rejected"), "{format}: {said}\n{first}");
         let again = to.export("again", format);
-        // A batch tells when it was written.
+        // A batch and a Bundle tell when they were written.
         let content = |text: &str| {
-            let lines = text.split(['\r', '\n']).filter(|line| !line.starts_with("FHS") && !line.starts_with("BHS"));
+            let times = ["FHS", "BHS", "{\"resourceType\":\"Bundle\""];
+            let lines = text.split(['\r', '\n']).filter(|line| !times.iter().any(|time| line.starts_with(time)));
             lines.map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(content(&first), content(&again), "{format}");
         files.push(first);
     }
     assert!(files[0].contains("unlink") && files[1].contains("ADT^A37"), "who is kept apart is told");
+    // What is written in FHIR is FHIR, and a Bundle has the resources of the lines.
+    let mut resources: Vec<Value> = files[2].lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let bundle: Value = serde_json::from_str(&files[3]).unwrap();
+    let entries = bundle["entry"].as_array().unwrap();
+    assert!(entries.iter().map(|entry| &entry["resource"]).eq(&resources));
+    let urls: BTreeSet<&str> = entries.iter().map(|entry| entry["fullUrl"].as_str().unwrap()).collect();
+    assert!(urls.len() == entries.len() && urls.iter().all(|url| url.starts_with("urn:uuid:")), "{urls:?}");
+    resources.push(bundle.clone());
+    judge(&resources);
+    // One of nobody has no empty list in it, which FHIR forbids.
+    let nobody = Site::new().export("nobody.json", "bundle");
+    judge(&[serde_json::from_str(&nobody).unwrap()]);
+    let (done, said) = Site::new().import(&from.file("nobody", &nobody), &[]);
+    assert!(done && said.contains("0 read as fhir-bundle"), "{said}");
     // A file that is there is not written over.
     let path = from.path("first.csv");
     let (done, said) = from.run(&["export", path.to_str().unwrap(), "--user", "ops@example.org"]);
