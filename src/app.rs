@@ -25,6 +25,7 @@ use crate::id::{Clock, Tenant, TraceId};
 use crate::metadata::affinity::ValueSets;
 use crate::mpi::Thresholds;
 use crate::net::{OnRefused, control, dial, https, messenger, mllp};
+use crate::operations::{self, deed};
 use crate::pipeline::delivery;
 use crate::policy::Policy;
 use crate::routing::call::{Ourselves, SoapClient};
@@ -33,6 +34,7 @@ use crate::storage::documents::Documents;
 use crate::storage::engine::{self, Engine};
 use crate::storage::files::Files;
 use crate::storage::identities::{Identities, Interest};
+use crate::storage::owed::Owed;
 use crate::storage::seal::Sealer;
 use crate::storage::traces::Traces;
 use crate::trust::{Tls, Trust};
@@ -96,6 +98,7 @@ impl App {
             (limits.xml, limits.skew, limits.message),
         )
         .with_lifetime(settings.limits.assertion);
+        let owed = Owed::new(engine.clone(), sealer.clone());
         let identities = Identities::new(engine.clone(), sealer);
         let identities = identities.telling(interests(&settings), clock.clone(), deliveries.wake());
         let tenant = Tenant::default();
@@ -125,6 +128,7 @@ impl App {
             files,
             traces: Traces::new(engine),
             audit,
+            owed,
             continuations: Continuations::default(),
             replay,
             audiences: audiences(&settings),
@@ -156,9 +160,14 @@ impl App {
         Ok(())
     }
 
-    /// Indexes patients anew whom another version of the program stored. Only before anything is served or searched.
-    pub async fn reindex(&self) -> Result<(), StartError> {
+    /// Indexes patients anew whom another version of the program stored, and records what commands of an earlier run
+    /// still owe the audit trail. Only before anything is served or searched.
+    pub async fn prepare(&self) -> Result<(), StartError> {
         let gateway = &self.gateway;
+        let owed = deed::settle(gateway).await.map_err(|e| StartError::about("audit trail", e))?;
+        if owed > 0 {
+            tracing::warn!(owed, "commands that a crash cut off from their audit records were recorded");
+        }
         let indexed =
             gateway.identities.reindex(&gateway.tenant).await.map_err(|e| StartError::about("patients", e))?;
         if let Some(patients @ 1..) = indexed {
@@ -170,7 +179,7 @@ impl App {
     /// Opens the listeners and everything that runs beside them.
     pub async fn serve(self) -> Result<Running, StartError> {
         self.sweep()?;
-        self.reindex().await?;
+        self.prepare().await?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let (forward_stop, forward_stopped) = watch::channel(false);
@@ -221,8 +230,8 @@ impl App {
         tasks.spawn(warn_of_expiry(self.settings.clone(), self.gateway.clone(), stop.clone()));
         let control =
             control::listen(&self.settings.store.folder).map_err(|e| StartError::about("control socket", e))?;
-        tasks.spawn(crate::operations::patients::look_for_pairs(self.gateway.clone(), stop.clone()));
-        tasks.spawn(crate::operations::serve(control, self.gateway.clone(), stop.clone()));
+        tasks.spawn(operations::patients::look_for_pairs(self.gateway.clone(), stop.clone()));
+        tasks.spawn(operations::serve(control, self.gateway.clone(), stop.clone()));
 
         record(&self.gateway, Event::application_start(occasion(&self.gateway), APPLICATION)).await?;
         tracing::info!(https = %https_address, mllp = ?mllp_addresses, "serving");

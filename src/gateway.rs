@@ -22,6 +22,7 @@ use crate::storage::deliveries::Deliveries;
 use crate::storage::documents::Documents;
 use crate::storage::files::Files;
 use crate::storage::identities::{Identities, PersonNames};
+use crate::storage::owed::Owed;
 use crate::storage::traces::Traces;
 use crate::trust::Trust;
 
@@ -78,6 +79,8 @@ pub struct Gateway {
     pub traces: Traces,
     /// The audit trail.
     pub audit: Audit,
+    /// What changes by command owe it.
+    pub owed: Owed,
     /// The rest of answers that are told page by page.
     pub continuations: Continuations,
     /// Assertions seen before.

@@ -1,6 +1,7 @@
 //! What a user or an operator asks of a gateway, whether through its socket or in the same process: find a patient's
 //! records, look at past exchanges, take documents in. Each is audited with the user's name.
 
+pub mod deed;
 mod deliver;
 mod documents;
 mod fetch;
@@ -130,6 +131,8 @@ pub enum Operation {
     },
     /// The latest deliveries.
     Deliveries {
+        /// Who looks.
+        user: String,
         /// In this state only.
         state: Option<State>,
         /// To destinations that begin so.
@@ -139,6 +142,8 @@ pub enum Operation {
     },
     /// One delivery.
     Delivery {
+        /// Who looks.
+        user: String,
         /// Its number.
         number: u64,
     },
@@ -292,10 +297,10 @@ pub async fn run_watched(gateway: &Arc<Gateway>, operation: Operation, watch: &W
         Operation::Deliver { errand, consignment } => {
             deliver::deliver(gateway, &errand, &consignment).await.map(|one| Outcome::Delivery(Box::new(one)))
         }
-        Operation::Deliveries { state, to, limit } => {
-            deliver::list(gateway, state, &to, limit).map(Outcome::Deliveries)
+        Operation::Deliveries { user, state, to, limit } => {
+            deliver::list(gateway, &user, state, &to, limit).await.map(Outcome::Deliveries)
         }
-        Operation::Delivery { number } => deliver::show(gateway, number).map(Outcome::Deliveries),
+        Operation::Delivery { user, number } => deliver::show(gateway, &user, number).await.map(Outcome::Deliveries),
         Operation::Redeliver { user, number } => {
             deliver::retry(gateway, &user, number).await.map(|one| Outcome::Delivery(Box::new(one)))
         }

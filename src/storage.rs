@@ -6,5 +6,6 @@ pub mod documents;
 pub mod engine;
 pub mod files;
 pub mod identities;
+pub mod owed;
 pub mod seal;
 pub mod traces;

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::id::{
@@ -80,7 +81,7 @@ pub(super) fn transaction_code(transaction: Transaction) -> Code {
 }
 
 /// What was done (`EventActionCode`).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub enum Action {
     /// Something new was made.
     Create,

@@ -216,6 +216,9 @@ pub enum Deliveries {
         /// Which gateway.
         #[command(flatten)]
         config: ConfigArguments,
+        /// Who looks, for the audit record.
+        #[arg(long, value_name = "NAME")]
+        user: String,
         /// Only those that are `waiting`, `delivered`, `refused` or `given-up`.
         #[arg(long, value_parser = state)]
         state: Option<State>,
@@ -234,6 +237,9 @@ pub enum Deliveries {
         /// Which gateway.
         #[command(flatten)]
         config: ConfigArguments,
+        /// Who looks, for the audit record.
+        #[arg(long, value_name = "NAME")]
+        user: String,
         /// Its number.
         number: u64,
         /// Print it as JSON.

@@ -70,11 +70,11 @@ pub fn dispatch(command: Command) -> Result<ExitCode, CliError> {
             let consignment = Consignment { to, recipients, patient, paths };
             operate(&given.config, given.json, Operation::Deliver { errand: errand(&given), consignment })
         }
-        Command::Deliveries(Deliveries::List { config, state, to, limit, json }) => {
-            operate(&config, json, Operation::Deliveries { state, to, limit })
+        Command::Deliveries(Deliveries::List { config, user, state, to, limit, json }) => {
+            operate(&config, json, Operation::Deliveries { user, state, to, limit })
         }
-        Command::Deliveries(Deliveries::Show { config, number, json }) => {
-            operate(&config, json, Operation::Delivery { number })
+        Command::Deliveries(Deliveries::Show { config, user, number, json }) => {
+            operate(&config, json, Operation::Delivery { user, number })
         }
         Command::Deliveries(Deliveries::Retry { config, user, number, json }) => {
             operate(&config, json, Operation::Redeliver { user, number })
@@ -205,7 +205,7 @@ pub(super) async fn perform(
         }
     }
     let app = App::open(settings, Clock::system()).map_err(CliError::new)?;
-    app.reindex().await.map_err(CliError::new)?;
+    app.prepare().await.map_err(CliError::new)?;
     let stop = CancellationToken::new();
     let watch = Watch { progress: Arc::new(move |progress| bar.show(progress)), stop: stop.clone() };
     let outcome = {

@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use super::deed::Deed;
 use super::documents::{entry, files, read, unique_id};
 use super::{Errand, OperationError, patient_id};
-use crate::atna::{Alert, Event, Human, Occasion};
 use crate::directory::Partner;
 use crate::endpoints;
 use crate::gateway::Gateway;
-use crate::id::{HomeCommunityId, TraceId, Transaction as Iti};
+use crate::id::{HomeCommunityId, Transaction as Iti};
 use crate::metadata::{
     Association, AssociationKind, Author, Membership, ObjectId, Submission, SubmissionSet, Xcn, Xon, Xtn,
 };
@@ -23,6 +23,7 @@ use crate::pix::notifier;
 use crate::storage::deliveries::{Delivery, Kind, State};
 use crate::storage::files::Stored;
 use crate::storage::identities::Resolution;
+use crate::storage::owed::Debt;
 use crate::xdr::Parcel;
 use crate::xdr::parcel::to_partner;
 use crate::xdr::recipient::{queue, rename};
@@ -148,19 +149,40 @@ async fn wait(gateway: &Arc<Gateway>, number: u64, patience: Duration) -> Result
 }
 
 /// The latest deliveries.
-pub fn list(gateway: &Gateway, state: Option<State>, to: &str, limit: usize) -> Result<Vec<Delivery>, OperationError> {
-    gateway.deliveries.latest(&gateway.tenant, state, to, limit).map_err(OperationError::new)
+pub async fn list(
+    gateway: &Gateway,
+    user: &str,
+    state: Option<State>,
+    to: &str,
+    limit: usize,
+) -> Result<Vec<Delivery>, OperationError> {
+    let deed = Deed::new(gateway, user, "deliveries list")?;
+    let found = gateway.deliveries.latest(&gateway.tenant, state, to, limit).map_err(OperationError::new);
+    deed.seen(gateway, found).await
 }
 
-/// One delivery.
-pub fn show(gateway: &Gateway, number: u64) -> Result<Vec<Delivery>, OperationError> {
+/// One delivery. What its receiver said may name a patient, so a look at it is recorded.
+pub async fn show(gateway: &Gateway, user: &str, number: u64) -> Result<Vec<Delivery>, OperationError> {
+    let deed = Deed::new(gateway, user, format!("deliveries show {number}"))?;
+    let found = find(gateway, number).map(|one| vec![one]);
+    deed.seen(gateway, found).await
+}
+
+fn find(gateway: &Gateway, number: u64) -> Result<Delivery, OperationError> {
     let found = gateway.deliveries.get(&gateway.tenant, number).map_err(OperationError::new)?;
-    found.map(|one| vec![one]).ok_or_else(|| OperationError::new("there is no delivery of that number"))
+    found.ok_or_else(|| OperationError::new("there is no delivery of that number"))
 }
 
 /// Takes up a delivery again that was refused or given up. A notification then says what is so now.
 pub async fn retry(gateway: &Arc<Gateway>, user: &str, number: u64) -> Result<Delivery, OperationError> {
-    let old = show(gateway, number)?.remove(0);
+    let deed = Deed::new(gateway, user, format!("deliveries retry {number}"))?;
+    let debt = deed.debt()?;
+    let new = deed.change(gateway, again(gateway, number, debt)).await?;
+    wait(gateway, new, Duration::from_secs(1).max(gateway.patience.wait)).await
+}
+
+async fn again(gateway: &Gateway, number: u64, debt: Debt) -> Result<u64, OperationError> {
+    let old = find(gateway, number)?;
     let body = match old.kind {
         Kind::Documents => None,
         Kind::Notification => {
@@ -170,18 +192,6 @@ pub async fn retry(gateway: &Arc<Gateway>, user: &str, number: u64) -> Result<De
             Some(renewed.ok_or_else(|| OperationError::new(gone))?)
         }
     };
-    let again = gateway.deliveries.again(&gateway.tenant, number, body, gateway.clock.now()).await;
-    let new = again.map_err(OperationError::new)?.map_err(OperationError::new)?;
-    let what = format!("delivery {number} to {} is tried again as {new}, by {user}", old.to);
-    record(gateway, user, &what).await?;
-    wait(gateway, new, Duration::from_secs(1).max(gateway.patience.wait)).await
-}
-
-/// Records what a named user did to the queue.
-async fn record(gateway: &Gateway, user: &str, what: &str) -> Result<(), OperationError> {
-    let occasion = Occasion { at: gateway.clock.now(), trace: TraceId::new(), tenant: gateway.tenant.clone() };
-    let mut event = Event::alert(occasion, Alert::RestrictedFunction, "causeway", "deliveries", what);
-    event.participants.push(Human { user_id: user.into(), ..Human::default() }.into());
-    let recorded = gateway.audit.record(event).await;
-    recorded.map(drop).map_err(|_| OperationError::new("this cannot be recorded at the moment"))
+    let again = gateway.deliveries.again(&gateway.tenant, number, body, Some(debt), gateway.clock.now()).await;
+    again.map_err(OperationError::new)?.map_err(OperationError::new)
 }

@@ -1,6 +1,6 @@
 //! Who is who: patients found and shown, records linked, unlinked and merged by an operator, pairs reviewed, and what
-//! matching goes by. Everything that shows or changes a patient leaves an audit record with the user's name before it
-//! is answered; what is shown goes to the terminal of that user and nowhere else.
+//! matching goes by. Every command leaves audit records with the user's name before it is answered ([`super::deed`]),
+//! also one that is refused; what is shown goes to the terminal of that user and nowhere else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use super::deed::Deed;
 use super::{OperationError, patient_id};
-use crate::atna::{AccessPoint, Action, Event, Object, Occasion, Participant};
+use crate::atna::Action;
 use crate::gateway::Gateway;
-use crate::id::{Demographics, Dtm, Gender, PatientId, PersonName, TraceId};
+use crate::id::{Demographics, Dtm, Gender, PatientId, PersonName};
 use crate::mpi::{Explanation, Learnt, Profile};
-use crate::storage::identities::{Change, Held, Looked, MergeRules, Person, Resolution, Review, Verdict};
+use crate::storage::identities::{Change, Held, Identities, Looked, MergeRules, Person, Resolution, Review, Verdict};
 
 /// Persons looked at for review in one go.
 const PERSONS: usize = 100;
@@ -97,6 +98,29 @@ pub enum Request {
     Parameters,
 }
 
+impl Request {
+    /// The command, as it is typed.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Find { .. } => "patients find",
+            Self::Show { .. } => "patients show",
+            Self::Link { .. } => "patients link",
+            Self::Unlink { .. } => "patients unlink",
+            Self::Merge { .. } => "patients merge",
+            Self::Explain { .. } => "patients explain",
+            Self::Reviews { .. } => "patients review list",
+            Self::Review { .. } => "patients review show",
+            Self::Decide { verdict: Verdict::Same, .. } => "patients review accept",
+            Self::Decide { verdict: Verdict::Different, .. } => "patients review reject",
+            Self::Decide { verdict: Verdict::Later, .. } => "patients review later",
+            Self::Look => "patients review find",
+            Self::Learn => "patients learn",
+            Self::Forget => "patients learn --forget",
+            Self::Parameters => "patients parameters",
+        }
+    }
+}
+
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Request(…)")
@@ -159,12 +183,8 @@ pub struct ShownPatient {
 
 /// Does what is asked.
 pub async fn run(gateway: &Arc<Gateway>, user: &str, request: Request) -> Result<Reply, OperationError> {
-    if user.trim().is_empty() {
-        return Err(OperationError::new("name the user who does this"));
-    }
-    let id = |text: &str| patient_id(gateway, text);
-    let (tenant, now) = (&gateway.tenant, gateway.clock.now());
-    let identities = gateway.identities.in_the_name_of(user);
+    let deed = Deed::new(gateway, user, request.name())?;
+    let tenant = &gateway.tenant;
     match request {
         Request::Find { family, given, birth, gender, limit } => {
             let asked = Demographics {
@@ -173,116 +193,160 @@ pub async fn run(gateway: &Arc<Gateway>, user: &str, request: Request) -> Result
                 gender: gender.as_deref().and_then(Gender::from_wire),
                 ..Demographics::default()
             };
-            let found = identities.search(tenant, &asked, limit.min(200)).map_err(OperationError::new)?;
-            let mut patients = Vec::new();
-            for one in found.candidates {
-                let ids: Vec<PatientId> = one.person.ids().cloned().collect();
-                record(gateway, user, Action::Read, ids.first(), "found").await?;
-                let demographics = one.person.records[one.best].demographics.clone();
-                let score = one.explanation.score();
-                patients.push(FoundPatient { ids, demographics, explanation: one.explanation, score });
-            }
-            Ok(Reply::Found(patients))
+            find(gateway, deed, &asked, limit.min(200)).await
         }
         Request::Show { patient } => {
-            let shown = show(gateway, user, &id(&patient)?).await?;
-            Ok(Reply::Shown(Box::new(shown)))
-        }
-        Request::Link { first, second } => {
-            let (first, second) = (id(&first)?, id(&second)?);
-            person(gateway, &first)?;
-            person(gateway, &second)?;
-            let changed =
-                identities.link(tenant, first.clone(), second.clone(), now).await.map_err(OperationError::new)?;
-            both(gateway, user, [&first, &second], "linked").await?;
-            Ok(Reply::Changed(changed))
-        }
-        Request::Unlink { first, second } => {
-            let (first, second) = (id(&first)?, id(&second)?);
-            person(gateway, &first)?;
-            person(gateway, &second)?;
-            let changed =
-                identities.unlink(tenant, first.clone(), second.clone(), now).await.map_err(OperationError::new)?;
-            both(gateway, user, [&first, &second], "unlinked").await?;
-            Ok(Reply::Changed(changed))
-        }
-        Request::Merge { survivor, subsumed } => {
-            let (survivor, subsumed) = (id(&survivor)?, id(&subsumed)?);
-            let rules = MergeRules::BothKnown;
-            let merged = identities.merge(tenant, survivor.clone(), subsumed.clone(), rules, now).await;
-            let changed = merged.map_err(OperationError::new)?;
-            record(gateway, user, Action::Delete, Some(&subsumed), "merged").await?;
-            record(gateway, user, Action::Update, Some(&survivor), "merged").await?;
-            Ok(Reply::Changed(changed))
+            let (deed, [id]) = ids(gateway, deed, Action::Read, [&patient]).await?;
+            let shown = show(gateway, &id).map(|shown| Reply::Shown(Box::new(shown)));
+            deed.seen(gateway, shown).await
         }
         Request::Explain { first, second } => {
-            let (first, second) = (id(&first)?, id(&second)?);
-            let (one, two) = (person(gateway, &first)?, person(gateway, &second)?);
-            let profile = |person: &Person, id: &PatientId| person.demographics(Some(id)).map(Profile::of);
-            let (Some(one), Some(two)) = (profile(&one, &first), profile(&two, &second)) else {
-                return Err(OperationError::new("one of the two has no record"));
+            let (deed, [first, second]) = ids(gateway, deed, Action::Read, [&first, &second]).await?;
+            deed.seen(gateway, explain(gateway, &first, &second).map(Reply::Explained)).await
+        }
+        Request::Link { first, second } => {
+            let (deed, [first, second]) = ids(gateway, deed, Action::Update, [&first, &second]).await?;
+            let identities = changed_by(gateway, &deed)?;
+            let work = async {
+                person(gateway, &first).and(person(gateway, &second))?;
+                identities.link(tenant, first, second, deed.at()).await.map_err(OperationError::new)
             };
-            let model = identities.model(tenant).map_err(OperationError::new)?;
-            let explanation = model.compare_inside(&one, &two);
-            for id in [&first, &second] {
-                record(gateway, user, Action::Read, Some(id), "explained").await?;
-            }
-            Ok(Reply::Explained(explanation))
+            deed.change(gateway, work).await.map(Reply::Changed)
+        }
+        Request::Unlink { first, second } => {
+            let (deed, [first, second]) = ids(gateway, deed, Action::Update, [&first, &second]).await?;
+            let identities = changed_by(gateway, &deed)?;
+            let work = async {
+                person(gateway, &first).and(person(gateway, &second))?;
+                identities.unlink(tenant, first, second, deed.at()).await.map_err(OperationError::new)
+            };
+            deed.change(gateway, work).await.map(Reply::Changed)
+        }
+        Request::Merge { survivor, subsumed } => {
+            let (deed, [subsumed]) = ids(gateway, deed, Action::Delete, [&subsumed]).await?;
+            let (deed, [survivor]) = ids(gateway, deed, Action::Update, [&survivor]).await?;
+            let identities = changed_by(gateway, &deed)?;
+            let merged = identities.merge(tenant, survivor, subsumed, MergeRules::BothKnown, deed.at());
+            deed.change(gateway, merged).await.map(Reply::Changed)
         }
         Request::Reviews { limit } => {
-            let open = identities.open_reviews(tenant, limit.min(1_000)).map_err(OperationError::new)?;
-            for review in &open {
-                for id in [&review.first, &review.second] {
-                    record(gateway, user, Action::Read, Some(id), "review listed").await?;
-                }
-            }
-            Ok(Reply::Reviews(open))
+            let open = gateway.identities.open_reviews(tenant, limit.min(1_000)).map_err(OperationError::new);
+            let pairs = open.iter().flatten().flat_map(|review| [&review.first, &review.second]);
+            let deed = pairs.fold(deed, |deed, id| deed.of(Action::Read, id));
+            deed.seen(gateway, open.map(Reply::Reviews)).await
         }
         Request::Review { number } => {
-            let review = identities.review(tenant, number).map_err(OperationError::new)?;
-            let review = review.ok_or_else(|| OperationError::new("there is no review of that number"))?;
-            let (one, two) = (show(gateway, user, &review.first).await?, show(gateway, user, &review.second).await?);
-            Ok(Reply::Reviewed(Box::new((review, one, two))))
+            let (deed, review) = pair(gateway, deed, Action::Read, number).await?;
+            let shown = show(gateway, &review.first).and_then(|one| Ok((one, show(gateway, &review.second)?)));
+            deed.seen(gateway, shown.map(|(one, two)| Reply::Reviewed(Box::new((review, one, two))))).await
         }
         Request::Decide { number, verdict } => {
-            let review = identities.decide(tenant, number, verdict, now).await.map_err(OperationError::new)?;
-            let what = match verdict {
-                Verdict::Same => "linked after review",
-                Verdict::Different => "kept apart after review",
-                Verdict::Later => "review put off",
-            };
-            both(gateway, user, [&review.first, &review.second], what).await?;
-            Ok(Reply::Decided(Box::new(review)))
+            let (deed, _) = pair(gateway, deed, Action::Update, number).await?;
+            let identities = changed_by(gateway, &deed)?;
+            let decided = identities.decide(tenant, number, verdict, deed.at());
+            deed.change(gateway, decided).await.map(|review| Reply::Decided(Box::new(review)))
         }
         Request::Look => {
-            let mut all = Looked::default();
-            loop {
-                let looked = look(gateway).await?;
-                all.persons += looked.persons;
-                all.found += looked.found;
-                all.is_full = looked.is_full;
-                if looked.persons == 0 {
-                    return Ok(Reply::Looked(all));
-                }
-            }
+            // Nobody is shown to anybody yet: that somebody looks is what there is to record.
+            deed.record(gateway, None).await?;
+            look_everywhere(gateway).await.map(Reply::Looked)
         }
         Request::Learn => {
-            let (identities, tenant) = (identities.clone(), tenant.clone());
-            let learnt = tokio::task::spawn_blocking(move || identities.learn(&tenant, now));
-            let learnt = learnt.await.map_err(OperationError::new)?.map_err(OperationError::new)?;
-            tracing::info!(user, records = learnt.records, "matching goes by what the records taught");
-            Ok(Reply::Parameters(Some(Box::new(learnt))))
+            let (identities, tenant, at) = (changed_by(gateway, &deed)?, tenant.clone(), deed.at());
+            let learnt = blocking(move || identities.learn(&tenant, at).map_err(OperationError::new));
+            deed.change(gateway, learnt).await.map(|learnt| Reply::Parameters(Some(Box::new(learnt))))
         }
         Request::Forget => {
-            let (identities, tenant) = (identities.clone(), tenant.clone());
-            let forgotten = tokio::task::spawn_blocking(move || identities.forget_what_was_learnt(&tenant));
-            let changed = forgotten.await.map_err(OperationError::new)?.map_err(OperationError::new)?;
-            tracing::info!(user, "matching goes by the defaults");
-            Ok(Reply::Changed(changed))
+            let (identities, tenant) = (changed_by(gateway, &deed)?, tenant.clone());
+            let forgotten = blocking(move || identities.forget_what_was_learnt(&tenant).map_err(OperationError::new));
+            deed.change(gateway, forgotten).await.map(Reply::Changed)
         }
         Request::Parameters => {
-            let model = identities.model(tenant).map_err(OperationError::new)?;
-            Ok(Reply::Parameters(model.what_was_learnt().cloned().map(Box::new)))
+            let model = gateway.identities.model(tenant).map_err(OperationError::new);
+            let learnt = model.map(|model| model.what_was_learnt().cloned().map(Box::new));
+            deed.seen(gateway, learnt.map(Reply::Parameters)).await
+        }
+    }
+}
+
+/// The patients whom a deed concerns, from identifiers as a person writes them. One that cannot be read is refused, and
+/// the record of that does not repeat it.
+async fn ids<const N: usize>(
+    gateway: &Gateway,
+    mut deed: Deed,
+    action: Action,
+    texts: [&str; N],
+) -> Result<(Deed, [PatientId; N]), OperationError> {
+    let read: Result<Vec<PatientId>, _> = texts.iter().map(|text| patient_id(gateway, text)).collect();
+    match read.map(<[PatientId; N]>::try_from) {
+        Ok(Ok(ids)) => {
+            deed = ids.iter().fold(deed, |deed, id| deed.of(action, id));
+            Ok((deed, ids))
+        }
+        Ok(Err(_)) => Err(OperationError::new("an identifier is missing")),
+        Err(error) => {
+            deed.record(gateway, Some(&OperationError::new("an identifier that cannot be read"))).await?;
+            Err(error)
+        }
+    }
+}
+
+/// A pair that waits for review or did, whose patients a deed concerns.
+async fn pair(gateway: &Gateway, deed: Deed, action: Action, number: u64) -> Result<(Deed, Review), OperationError> {
+    let found = gateway.identities.review(&gateway.tenant, number).map_err(OperationError::new);
+    match found.and_then(|found| found.ok_or_else(|| OperationError::new("there is no review of that number"))) {
+        Ok(review) => Ok((deed.of(action, &review.first).of(action, &review.second), review)),
+        Err(error) => deed.seen(gateway, Err(error)).await,
+    }
+}
+
+/// The patients, changed in the name of whoever does it, with the record of that owed.
+fn changed_by(gateway: &Gateway, deed: &Deed) -> Result<Identities, OperationError> {
+    Ok(gateway.identities.in_the_name_of(deed.user()).owing(deed.debt()?))
+}
+
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, OperationError> + Send + 'static,
+) -> Result<R, OperationError> {
+    tokio::task::spawn_blocking(work).await.map_err(OperationError::new)?
+}
+
+async fn find(gateway: &Gateway, deed: Deed, asked: &Demographics, limit: usize) -> Result<Reply, OperationError> {
+    let found = gateway.identities.search(&gateway.tenant, asked, limit).map_err(OperationError::new);
+    let candidates = found.iter().flat_map(|found| &found.candidates);
+    let seen = candidates.filter_map(|one| one.person.ids().next());
+    let deed = seen.fold(deed, |deed, id| deed.of(Action::Read, id));
+    let patients = found.map(|found| {
+        let shown = found.candidates.into_iter().map(|one| FoundPatient {
+            ids: one.person.ids().cloned().collect(),
+            demographics: one.person.records[one.best].demographics.clone(),
+            score: one.explanation.score(),
+            explanation: one.explanation,
+        });
+        shown.collect()
+    });
+    deed.seen(gateway, patients.map(Reply::Found)).await
+}
+
+fn explain(gateway: &Gateway, first: &PatientId, second: &PatientId) -> Result<Explanation, OperationError> {
+    let (one, two) = (person(gateway, first)?, person(gateway, second)?);
+    let profile = |person: &Person, id: &PatientId| person.demographics(Some(id)).map(Profile::of);
+    let (Some(one), Some(two)) = (profile(&one, first), profile(&two, second)) else {
+        return Err(OperationError::new("one of the two has no record"));
+    };
+    let model = gateway.identities.model(&gateway.tenant).map_err(OperationError::new)?;
+    Ok(model.compare_inside(&one, &two))
+}
+
+async fn look_everywhere(gateway: &Arc<Gateway>) -> Result<Looked, OperationError> {
+    let mut all = Looked::default();
+    loop {
+        let looked = look(gateway).await?;
+        all.persons += looked.persons;
+        all.found += looked.found;
+        all.is_full = looked.is_full;
+        if looked.persons == 0 {
+            return Ok(all);
         }
     }
 }
@@ -307,8 +371,7 @@ pub async fn look_for_pairs(gateway: Arc<Gateway>, stop: CancellationToken) {
 
 async fn look(gateway: &Arc<Gateway>) -> Result<Looked, OperationError> {
     let (identities, tenant, now) = (gateway.identities.clone(), gateway.tenant.clone(), gateway.clock.now());
-    let looked = tokio::task::spawn_blocking(move || identities.look_for_pairs(&tenant, now, PERSONS));
-    looked.await.map_err(OperationError::new)?.map_err(OperationError::new)
+    blocking(move || identities.look_for_pairs(&tenant, now, PERSONS).map_err(OperationError::new)).await
 }
 
 fn person(gateway: &Gateway, id: &PatientId) -> Result<Person, OperationError> {
@@ -318,38 +381,12 @@ fn person(gateway: &Gateway, id: &PatientId) -> Result<Person, OperationError> {
     }
 }
 
-async fn show(gateway: &Arc<Gateway>, user: &str, id: &PatientId) -> Result<ShownPatient, OperationError> {
+fn show(gateway: &Gateway, id: &PatientId) -> Result<ShownPatient, OperationError> {
     let person = person(gateway, id)?;
     let history = gateway.identities.history_of(&gateway.tenant, &person).map_err(OperationError::new)?;
     let model = gateway.identities.model(&gateway.tenant).map_err(OperationError::new)?;
     let profiles: Vec<Profile> = person.records.iter().map(|record| Profile::of(&record.demographics)).collect();
     let links = profiles.iter().skip(1).map(|other| model.compare_inside(&profiles[0], other)).collect();
-    record(gateway, user, Action::Read, Some(id), "shown").await?;
     let records = person.records.into_iter().map(|record| (record.ids, record.demographics)).collect();
     Ok(ShownPatient { records, history, links })
-}
-
-async fn both(gateway: &Gateway, user: &str, ids: [&PatientId; 2], what: &str) -> Result<(), OperationError> {
-    for id in ids {
-        record(gateway, user, Action::Update, Some(id), what).await?;
-    }
-    Ok(())
-}
-
-/// Records what a named user saw or did (DICOM PS3.15 A.5.3.10).
-async fn record(
-    gateway: &Gateway,
-    user: &str,
-    action: Action,
-    id: Option<&PatientId>,
-    what: &str,
-) -> Result<(), OperationError> {
-    let Some(id) = id else { return Ok(()) };
-    let host = AccessPoint::of_host(crate::pipeline::soap::host(&gateway.community.public_url));
-    let person = Participant { user_id: user.into(), access_point: Some(host), ..Participant::default() };
-    let occasion = Occasion { at: gateway.clock.now(), trace: TraceId::new(), tenant: gateway.tenant.clone() };
-    let patient = Object::patient(id).detail("Command", what);
-    let event = Event::patient_record(occasion, "causeway", action, person, patient);
-    let recorded = gateway.audit.record(event).await;
-    recorded.map(drop).map_err(|_| OperationError::new("this cannot be recorded at the moment"))
 }

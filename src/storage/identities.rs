@@ -43,6 +43,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use super::engine::{Engine, StoreError};
+use super::owed::Debt;
 use super::seal::Sealer;
 use crate::id::{Demographics, PatientId, Tenant, Timestamp};
 
@@ -208,18 +209,25 @@ pub struct Identities {
     models: learning::Models,
     telling: Option<notices::Telling>,
     by: Option<String>,
+    debt: Option<Debt>,
 }
 
 impl Identities {
     /// Patients kept in a store.
     pub fn new(engine: Engine, sealer: Sealer) -> Self {
-        Self { engine, sealer, models: learning::Models::default(), telling: None, by: None }
+        Self { engine, sealer, models: learning::Models::default(), telling: None, by: None, debt: None }
     }
 
     /// The same patients, changed in the name of a user of ours: the history says so.
     #[must_use]
     pub fn in_the_name_of(&self, user: &str) -> Self {
         Self { by: Some(user.to_owned()), ..self.clone() }
+    }
+
+    /// The same patients, each change of whom owes a record to the audit trail, stored in the same write.
+    #[must_use]
+    pub fn owing(&self, debt: Debt) -> Self {
+        Self { debt: Some(debt), ..self.clone() }
     }
 
     /// What an identifier means now.

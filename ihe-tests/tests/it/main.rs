@@ -91,6 +91,8 @@ mod three_dialects;
 #[cfg(test)]
 mod tls_refusals;
 #[cfg(test)]
+mod who_is_who;
+#[cfg(test)]
 mod wsdl;
 #[cfg(test)]
 mod xdr;

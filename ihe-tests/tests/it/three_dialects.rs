@@ -28,16 +28,16 @@ use tokio::sync::Mutex;
 use crate::iti_83::WORLD;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Dialect {
+pub enum Dialect {
     V2,
     V3,
     Fhir,
 }
 
-const DIALECTS: [Dialect; 3] = [Dialect::V2, Dialect::V3, Dialect::Fhir];
+pub const DIALECTS: [Dialect; 3] = [Dialect::V2, Dialect::V3, Dialect::Fhir];
 
 /// One system of ours that speaks all three with its gateway.
-struct System<'s> {
+pub struct System<'s> {
     solo: &'s Solo,
     fhir: Fhir<'s>,
     mllp: Mutex<Feed>,
@@ -58,7 +58,7 @@ fn wrapper() -> Wrapper {
     Wrapper::new(Ii::new("2.999.6", &uuid()), Clock::system().now(), device("2.999.6"), device("2.999.60"))
 }
 
-async fn gateway() -> Solo {
+pub async fn gateway() -> Solo {
     let solo = Solo::start(WORLD).await;
     let partners = solo.ground.folder.path().join("partners");
     let file = partners.join("partner.toml");
@@ -70,7 +70,7 @@ async fn gateway() -> Solo {
 }
 
 impl<'s> System<'s> {
-    async fn of(solo: &'s Solo, judged: bool) -> Self {
+    pub async fn of(solo: &'s Solo, judged: bool) -> Self {
         Self { solo, fhir: solo.fhir(), mllp: Mutex::new(Feed::open(solo.mllp()).await), judged }
     }
 
@@ -97,7 +97,7 @@ impl<'s> System<'s> {
     }
 
     /// Whether a feed was accepted.
-    async fn feed(&self, dialect: Dialect, event: Event, change: FeedRequest) -> bool {
+    pub async fn feed(&self, dialect: Dialect, event: Event, change: FeedRequest) -> bool {
         match dialect {
             Dialect::V2 => {
                 let header = Header { version: "2.3.1".into(), ..header() };
@@ -210,11 +210,11 @@ impl<'s> System<'s> {
     }
 }
 
-fn north(id: &str) -> PatientId {
+pub fn north(id: &str) -> PatientId {
     PatientId::from_cx(&format!("{id}^^^&2.999.60.1&ISO")).unwrap()
 }
 
-fn west(id: &str) -> PatientId {
+pub fn west(id: &str) -> PatientId {
     PatientId::from_cx(&format!("{id}^^^&2.999.60.2&ISO")).unwrap()
 }
 
@@ -227,7 +227,7 @@ fn person(given: &str, birth: &str) -> Demographics {
     }
 }
 
-fn add(ids: &[PatientId], given: &str, birth: &str) -> FeedRequest {
+pub fn add(ids: &[PatientId], given: &str, birth: &str) -> FeedRequest {
     FeedRequest::Add { ids: ids.to_vec(), demographics: Box::new(person(given, birth)) }
 }
 
@@ -236,10 +236,10 @@ fn merge(survivor: PatientId, subsumed: PatientId) -> FeedRequest {
 }
 
 /// A question about cross-references with its answer.
-type Row = (PatientId, Vec<AssigningAuthority>, Answer);
+pub type Row = (PatientId, Vec<AssigningAuthority>, Answer);
 
 /// Asks each question in each dialect.
-async fn check(system: &System<'_>, stage: &str, rows: &[Row]) {
+pub async fn check(system: &System<'_>, stage: &str, rows: &[Row]) {
     for (id, wanted, expected) in rows {
         let question = Question { id: id.clone(), wanted: wanted.clone() };
         for dialect in DIALECTS {
@@ -254,7 +254,7 @@ async fn check(system: &System<'_>, stage: &str, rows: &[Row]) {
     }
 }
 
-fn found(ids: &[PatientId]) -> Answer {
+pub fn found(ids: &[PatientId]) -> Answer {
     in_order(Answer::found(ids.to_vec()))
 }
 

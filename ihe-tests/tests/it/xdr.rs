@@ -34,7 +34,7 @@ const INBOX: &str = "\
 persons = [\"1234567893^^^&2.16.840.1.113883.4.6&ISO\"]\ninbox = \"inbox/ward\"\n";
 
 /// A submission of text documents.
-fn submission(recipients: &[&str], documents: &[Document]) -> Submission {
+pub fn submission(recipients: &[&str], documents: &[Document]) -> Submission {
     let mut submission = samples::submission(&patient(PATIENT), documents);
     submission.set.intended_recipients = recipients.iter().map(|one| (*one).into()).collect();
     submission
@@ -96,7 +96,7 @@ async fn settled(solo: &Solo) -> Vec<Delivery> {
 }
 
 /// How many documents are kept of the bytes that were delivered: none.
-fn files_under(folder: &Path) -> usize {
+pub fn files_under(folder: &Path) -> usize {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
     entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { files_under(&path) } else { 1 }).sum()
 }
@@ -234,7 +234,7 @@ async fn documents_for_our_own_repository_are_registered_or_refused_with_its_err
 }
 
 /// A system that takes ITI-41 or ITI-80, as an entry of the directory.
-fn partner(ground: &Ground, name: &str, home: &str, transaction: &str, url: &str) {
+pub fn partner(ground: &Ground, name: &str, home: &str, transaction: &str, url: &str) {
     ground.certify(name);
     let text = format!(
         "name = \"{name}\"\nnetwork = \"local\"\nkind = \"local\"\nhome_community_id = \"{home}\"\n\
@@ -243,12 +243,12 @@ fn partner(ground: &Ground, name: &str, home: &str, transaction: &str, url: &str
     ground.write(&format!("partners/{name}.toml"), &text);
 }
 
-fn registry_answer(request: &Got, action: &str, errors: Vec<RegistryError>) -> Given {
+pub fn registry_answer(request: &Got, action: &str, errors: Vec<RegistryError>) -> Given {
     soap_answer(request, &format!("{action}Response"), &RegistryResponse { errors }.encode())
 }
 
 /// What a receiver of ITI-41 or ITI-80 was sent: the request, its home, and the bytes of its documents by unique id.
-fn received(got: &Got) -> (Request, Option<String>, BTreeMap<String, Vec<u8>>) {
+pub fn received(got: &Got) -> (Request, Option<String>, BTreeMap<String, Vec<u8>>) {
     let (envelope, package) = (got.envelope(), got.package());
     let tree = parse(&envelope, &Limits::default()).unwrap();
     let envelope = Envelope::read(&tree).unwrap();
@@ -468,7 +468,8 @@ async fn the_command_line_delivers_and_shows_what_became_of_it() {
     let outcome = run(Operation::Redeliver { user: user.clone(), number: refused.number }).await;
     let Outcome::Delivery(delivered) = outcome else { panic!("{outcome:?}") };
     assert_eq!((delivered.state, &delivered.id), (State::Delivered, &refused.id));
-    let Outcome::Deliveries(listed) = run(Operation::Deliveries { state: None, to: "partner/".into(), limit: 9 }).await
+    let Outcome::Deliveries(listed) =
+        run(Operation::Deliveries { user: user.clone(), state: None, to: "partner/".into(), limit: 9 }).await
     else {
         panic!("a list")
     };
@@ -484,7 +485,19 @@ async fn the_command_line_delivers_and_shows_what_became_of_it() {
     let trail = Trail::of(solo.gateway());
     let expected = ["failure", "success"].map(|outcome| format!("ITI-41 R {outcome} patient submission"));
     assert_eq!(trail.lines("nora@solo.example.org"), expected);
-    assert_eq!(trail.lines(&user).len(), 1);
+    let look = run(Operation::Delivery { user: user.clone(), number: refused.number }).await;
+    assert!(matches!(look, Outcome::Deliveries(shown) if shown.len() == 1));
+    assert_eq!(trail.lines(&user), ["110132 E success other"; 3], "retry, list, show");
+    // What cannot be done is recorded with its reason; without a name nothing is shown.
+    for operation in [
+        Operation::Redeliver { user: user.clone(), number: refused.number },
+        Operation::Delivery { user: user.clone(), number: 99 },
+    ] {
+        assert!(matches!(run(operation).await, Outcome::Failed(_)));
+    }
+    assert_eq!(trail.lines(&user)[3..], ["110132 E failure other"; 2]);
+    let nobody = run(Operation::Delivery { user: " ".into(), number: refused.number }).await;
+    assert!(matches!(&nobody, Outcome::Failed(text) if text.contains("name the user")), "{nobody:?}");
     // What cannot be meant is refused before anything is stored.
     for (to, patient, reason) in [
         ("nowhere", "P1^^^NORTH", "neither a partner"),

@@ -121,7 +121,7 @@ async fn what_was_delivered_is_not_kept_and_what_was_not_can_be_taken_up_again()
     assert_eq!(queue.deliveries.body(&queue.tenant, delivered).unwrap(), None);
     assert!(holds(), "the other one needs it");
     assert!(queue.settle(refused, State::Refused, 0).await.is_empty());
-    let again = |number| queue.deliveries.again(&queue.tenant, number, None, NOW);
+    let again = |number| queue.deliveries.again(&queue.tenant, number, None, None, NOW);
     assert_eq!(again(delivered).await.unwrap(), Err(NotAgain::Delivered));
     assert_eq!(again(99).await.unwrap(), Err(NotAgain::Unknown));
     let new = again(refused).await.unwrap().unwrap();
@@ -156,7 +156,7 @@ async fn a_submission_is_taken_once_unless_nobody_got_it() {
     queue.settle(first[0], State::Refused, 0).await;
     let Received::New(second) = receive("y").await.unwrap() else { panic!("the first one went nowhere") };
     queue.settle(second[0], State::GivenUp, 0).await;
-    let third = queue.deliveries.again(&queue.tenant, second[0], None, NOW).await.unwrap().unwrap();
+    let third = queue.deliveries.again(&queue.tenant, second[0], None, None, NOW).await.unwrap().unwrap();
     assert_eq!(receive("y").await.unwrap(), Received::Before(vec![third]));
     queue.settle(third, State::Delivered, 0).await;
     assert_eq!(receive("y").await.unwrap(), Received::Before(vec![third]));

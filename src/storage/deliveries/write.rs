@@ -9,6 +9,7 @@ use super::rows::{
 use super::{Attempt, Deliveries, Delivery, Draft, NotAgain, State};
 use crate::id::{Tenant, Timestamp};
 use crate::storage::engine::{StoreError, Write};
+use crate::storage::owed::{Debt, owe};
 use crate::storage::seal::Sealer;
 
 /// What became of a submission that was received.
@@ -239,15 +240,18 @@ impl Deliveries {
     }
 
     /// Takes up a delivery again that was refused or given up, behind those that wait. `body` brings something else than
-    /// before. Returns its new number; in messages it keeps its name only if it brings the same.
+    /// before, `debt` is what this owes the audit trail. Returns its new number; in messages it keeps its name only if
+    /// it brings the same.
     pub async fn again(
         &self,
         tenant: &Tenant,
         number: u64,
         body: Option<Vec<u8>>,
+        debt: Option<Debt>,
         now: Timestamp,
     ) -> Result<Result<u64, NotAgain>, StoreError> {
         let codec = self.codec(tenant);
+        let (sealer, tenant) = (self.sealer.clone(), tenant.clone());
         let done = self.engine.write(move |write| {
             let Some(mut item) = load(write, &codec, number)? else { return Ok(Err(NotAgain::Unknown)) };
             match (item.account.state, item.account.again_as) {
@@ -274,6 +278,7 @@ impl Deliveries {
             let new = store(write, &codec, &draft, id, item.received.clone(), now)?;
             enter_lanes(write, &codec, new, &item.lanes)?;
             let_go(write, &codec, &mut item)?;
+            owe(write, &sealer, &tenant, debt.as_ref())?;
             item.account.again_as = Some(new);
             save(write, &codec, &item)?;
             if let Some(received) = item.received.as_deref().and_then(|it| hex::decode(it).ok()) {

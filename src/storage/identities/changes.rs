@@ -11,6 +11,7 @@ use super::{Held, Identities, IdentityError, Person, PersonKey, Record, Refusal,
 use crate::id::{Demographics, PatientId, Tenant, Timestamp};
 use crate::mpi::{Decision, Profile, block, link::decide};
 use crate::storage::engine::{StoreError, Write};
+use crate::storage::owed::owe;
 use crate::storage::seal::Purpose;
 
 /// Candidates that a strong identifier may bring up. More share it only if it is no identifier.
@@ -213,23 +214,30 @@ impl Identities {
         rows.map(|row| codec.decode(Purpose::Identity, row?.value())).collect()
     }
 
-    /// Runs a change in the store, and stores whom to tell of it. A refusal is decided before anything is written.
-    pub(super) async fn change<R, F>(&self, tenant: &Tenant, work: F) -> Result<R, IdentityError>
+    /// Runs a change in the store, and stores with it whom to tell of it and what it owes the audit trail. A refusal is
+    /// decided before anything is written.
+    pub(super) async fn change<R, N, E, F>(&self, tenant: &Tenant, work: F) -> Result<R, E>
     where
         R: Send + 'static,
-        F: Fn(&Write<'_>, &Codec) -> Result<Result<R, Refusal>, StoreError> + Send + 'static,
+        N: Send + 'static,
+        E: From<N> + From<StoreError>,
+        F: Fn(&Write<'_>, &Codec) -> Result<Result<R, N>, StoreError> + Send + 'static,
     {
         let mut codec = self.codec(tenant);
         codec.by.clone_from(&self.by);
-        let (telling, tenant) = (self.telling.clone(), tenant.clone());
+        let (telling, debt, sealer) = (self.telling.clone(), self.debt.clone(), self.sealer.clone());
+        let tenant = tenant.clone();
         let written = self.engine.write(move |write| {
             // The work may run more than once.
             codec.touched.take();
             let done = work(write, &codec)?;
-            let told = match &telling {
-                Some(telling) if done.is_ok() => notices::tell(write, telling, &tenant, &codec)?,
-                _ => false,
-            };
+            let mut told = false;
+            if done.is_ok() {
+                owe(write, &sealer, &tenant, debt.as_ref())?;
+                if let Some(telling) = &telling {
+                    told = notices::tell(write, telling, &tenant, &codec)?;
+                }
+            }
             Ok((done, told))
         });
         let (done, told) = written.await?;

@@ -199,10 +199,7 @@ impl Identities {
             Ok(Ok(after))
         };
         // Whom to tell of a changed cross-reference is stored in the same write, as for a feed.
-        self.change(tenant, work).await.map_err(|error| match error {
-            IdentityError::Store(error) => error,
-            IdentityError::Refused(refusal) => StoreError::Undone(Arc::new(refusal)),
-        })
+        self.change::<_, StoreError, _, _>(tenant, work).await
     }
 
     /// A source's update of a record of which it tells some parts: what is stored after it follows from what is stored

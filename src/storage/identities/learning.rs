@@ -10,6 +10,7 @@ use crate::mpi::learn::{Learner, Possible};
 use crate::mpi::pairs::Random;
 use crate::mpi::{Learnt, Model, NotLearnt, Profile};
 use crate::storage::engine::{Read, StoreError};
+use crate::storage::owed::owe;
 use crate::storage::seal::Purpose;
 
 /// Records that learning looks at. More would not change what is learnt.
@@ -101,7 +102,11 @@ impl Identities {
         let learnt = learner.learn(Possible { across, within }, sample.all, sources, at)?;
         drop(read);
         let (row, value) = (codec.prefix.clone(), codec.encode(Purpose::Identity, &learnt)?);
-        self.engine.write_blocking(move |write| write.open_table(LEARNT)?.insert(&row, &value))?;
+        let (debt, sealer, owner) = (self.debt.clone(), self.sealer.clone(), tenant.clone());
+        self.engine.write_blocking(move |write| {
+            owe(write, &sealer, &owner, debt.as_ref())?;
+            write.open_table(LEARNT)?.insert(&row, &value)
+        })?;
         self.keep_model(tenant, Some(learnt.clone()));
         Ok(learnt)
     }
@@ -109,7 +114,11 @@ impl Identities {
     /// Goes back to the defaults. Returns whether anything had been learnt.
     pub fn forget_what_was_learnt(&self, tenant: &Tenant) -> Result<bool, StoreError> {
         let row = self.codec(tenant).prefix;
-        let forgotten = self.engine.write_blocking(move |write| write.open_table(LEARNT)?.remove(&row))?;
+        let (debt, sealer, owner) = (self.debt.clone(), self.sealer.clone(), tenant.clone());
+        let forgotten = self.engine.write_blocking(move |write| {
+            owe(write, &sealer, &owner, debt.as_ref())?;
+            write.open_table(LEARNT)?.remove(&row)
+        })?;
         self.keep_model(tenant, None);
         Ok(forgotten)
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::changes::{link, unlink};
 use super::rows::{APART, Codec, Tables, next_number, number};
-use super::{Identities, IdentityError, Person, PersonKey, Refusal};
+use super::{Identities, Person, PersonKey, Refusal};
 use crate::id::{PatientId, Tenant, Timestamp};
 use crate::mpi::{Explanation, Grade, Profile};
 use crate::storage::engine::{Definition, Read, StoreError, Write, table};
@@ -85,7 +85,10 @@ pub enum ReviewError {
     Decided,
     /// The link cannot be made or undone.
     #[error(transparent)]
-    Identity(#[from] IdentityError),
+    Refused(#[from] Refusal),
+    /// The store failed.
+    #[error("the decision could not be stored")]
+    Store(#[from] StoreError),
 }
 
 /// What looking for pairs came to.
@@ -213,13 +216,13 @@ impl Identities {
         at: Timestamp,
     ) -> Result<Review, ReviewError> {
         let by = self.by.clone();
-        let done = self.change(tenant, move |write, codec| {
+        self.change(tenant, move |write, codec| {
             let row =
                 write.open_table(REVIEW)?.get(&codec.key(&[&number.to_be_bytes()]))?.map(|row| row.value().to_vec());
-            let Some(row) = row else { return Ok(Ok(Err(ReviewError::Unknown))) };
+            let Some(row) = row else { return Ok(Err(ReviewError::Unknown)) };
             let mut review: Review = codec.decode(Purpose::Identity, &row)?;
             if !matches!(review.status, Status::Open | Status::Later) {
-                return Ok(Ok(Err(ReviewError::Decided)));
+                return Ok(Err(ReviewError::Decided));
             }
             let mut tables = Tables::open(write, codec)?;
             let (first, second) = (&review.first, &review.second);
@@ -233,16 +236,16 @@ impl Identities {
             };
             drop(tables);
             if let Err(refusal) = done {
-                return Ok(Err(refusal));
+                return Ok(Err(refusal.into()));
             }
             (review.status, review.by, review.decided) = (status, by.clone(), Some(at));
             put(write, codec, &review)?;
             if status != Status::Later {
                 write.open_table(OPEN)?.remove(&codec.key(&[&number.to_be_bytes()]))?;
             }
-            Ok(Ok(Ok(review)))
-        });
-        done.await?
+            Ok(Ok(review))
+        })
+        .await
     }
 }
 
