@@ -15,6 +15,8 @@ mod corpus_replay;
 #[cfg(test)]
 mod crash_audit;
 #[cfg(test)]
+mod crash_deliveries;
+#[cfg(test)]
 mod crash_gateway;
 #[cfg(test)]
 mod crash_store;
