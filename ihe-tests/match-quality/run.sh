@@ -12,5 +12,8 @@ fi
 cargo build --quiet --release -p ihe-tests --bin match_quality
 patients="${CAUSEWAY_SHARED:-../shared}/corpus/patients"
 others=(); [[ -d $patients ]] && others=(--patients "$patients")
-exec "$venv/bin/python" ihe-tests/match-quality/measure.py \
-    --program "${CARGO_TARGET_DIR:-target}/release/match_quality" "${others[@]}" "$@" 2>/dev/null
+# Splink talks a lot; what it said is shown if it did not come to the end.
+log=$venv/log
+"$venv/bin/python" ihe-tests/match-quality/measure.py \
+    --program "${CARGO_TARGET_DIR:-target}/release/match_quality" "${others[@]}" "$@" 2>"$log" ||
+    { status=$?; cat "$log" >&2; exit "$status"; }
