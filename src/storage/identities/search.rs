@@ -160,13 +160,26 @@ impl Identities {
     pub(super) fn members(&self, codec: &Codec, read: &Read, asked: &Profile) -> Result<Members, StoreError> {
         let blocks = Blocks::of(read, &codec.prefix)?;
         let (mut shares, mut looked_at, mut skipped) = (BTreeMap::<u64, Share>::new(), Vec::new(), 0);
+        let mut taken = BTreeSet::new();
         for key in block::keys(asked) {
+            let (first, last) = (key & block::COARSE, key | !block::COARSE);
+            if taken.contains(&first) {
+                continue;
+            }
             let members = |keys, limit: usize| {
                 let members = blocks.members(keys)?.take(limit + 1);
                 members.map(|member| Ok(member?.1.0)).collect::<Result<Vec<_>, StoreError>>()
             };
-            let few = members(key & block::COARSE..=key | !block::COARSE, block::FEW)?;
-            let members = if few.len() <= block::FEW { few } else { members(key..=key, LARGE_BLOCK)? };
+            let mut members = match members(first..=last, block::FEW)? {
+                few if few.len() <= block::FEW => {
+                    taken.insert(first);
+                    few
+                }
+                _ => members(key..=key, LARGE_BLOCK)?,
+            };
+            // A person may have several keys with one first part.
+            members.sort_unstable();
+            members.dedup();
             if members.len() > LARGE_BLOCK {
                 skipped += 1;
                 continue;
