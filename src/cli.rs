@@ -7,6 +7,7 @@ mod account;
 mod arguments;
 mod certificates;
 mod commands;
+mod defect;
 mod identity;
 mod patients;
 mod progress;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+pub use defect::tell_defects;
 
 /// Causeway: a TEFCA and IHE document-exchange gateway.
 #[derive(Debug, Parser)]
@@ -125,6 +127,7 @@ impl CliError {
 
 /// Runs the command line.
 pub fn run() -> ExitCode {
+    tell_defects();
     let cli = Cli::parse();
     match commands::dispatch(cli.command) {
         Ok(code) => code,

@@ -8,7 +8,7 @@ pub mod response;
 pub mod rim;
 
 pub use query::{AdhocQueryRequest, AdhocQueryResponse, ReturnType};
-pub use response::{ErrorCode, RegistryError, RegistryResponse, Severity, Status};
+pub use response::{ErrorCode, RegistryError, RegistryResponse, Severity, Status, codes};
 pub use rim::{Classification, ExternalIdentifier, Item, RegistryObject, Slot};
 
 use crate::xml::XmlError;

@@ -14,6 +14,7 @@ use super::event::{Event, ReplayKey};
 use super::journal::{AuditError, Head, Journal, Opened};
 use super::message::{self, Source};
 use crate::id::{Clock, Tenant, TraceId};
+use crate::routing::fan_out::without_quotes;
 use crate::storage::seal::{Purpose, Sealer};
 
 /// How the journal is kept.
@@ -192,7 +193,9 @@ impl Audit {
         self.0.close();
     }
 
-    fn item(&self, event: Event, reply: Reply) -> Item {
+    /// What is kept says why in our words: a partner's own may name the patient.
+    fn item(&self, mut event: Event, reply: Reply) -> Item {
+        event.reason = event.reason.as_deref().map(without_quotes);
         let message = message::encode(&event, &self.0.source);
         let payload = self.0.sealer.seal(&event.tenant, Purpose::Audit, message.as_bytes());
         Item { payload, tenant: event.tenant, trace: event.trace, replay: event.replay, reply, permit: None }

@@ -221,9 +221,18 @@ impl RegistryError {
     }
 }
 
+/// The codes of errors, for records and logs. One that is in no table is a partner's own words, which may name anybody.
+pub fn codes<'e>(errors: impl IntoIterator<Item = &'e RegistryError>) -> String {
+    let code = |error: &'e RegistryError| match &error.code {
+        ErrorCode::Other(_) => "a code of the partner's own",
+        known => known.as_str(),
+    };
+    errors.into_iter().map(code).collect::<Vec<_>>().join(", ")
+}
+
 impl fmt::Debug for RegistryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}({})", self.severity, self.code.as_str())
+        write!(f, "{:?}({})", self.severity, codes([self]))
     }
 }
 

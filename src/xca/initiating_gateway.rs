@@ -15,7 +15,7 @@ use super::retrieve::{
 use crate::atna::{Object, Outcome};
 use crate::directory::quirks::Mtom;
 use crate::directory::{Partner, Quirks, ServiceUrl};
-use crate::ebxml::{RegistryError, Severity, Status};
+use crate::ebxml::{ErrorCode, RegistryError, Severity, Status};
 use crate::gateway::Gateway;
 use crate::id::{DocumentUniqueId, Dtm, HomeCommunityId, PatientId, RepositoryId, Timestamp, Transaction as Iti};
 use crate::metadata::query::{ContentFilter, FindDocuments, TimeRange};
@@ -194,7 +194,10 @@ fn in_words(error: &RegistryError) -> String {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    format!("{kind} {}: {}", error.code.as_str(), quoted(&error.context))
+    match &error.code {
+        ErrorCode::Other(own) => format!("{kind} {}", quoted(&format!("{own}: {}", error.context))),
+        code => format!("{kind} {}: {}", code.as_str(), quoted(&error.context)),
+    }
 }
 
 /// Documents to be brought from one partner in one request.

@@ -15,7 +15,7 @@ use super::parcel::{Enclosed, Parcel, to_recipient};
 use super::recipient::GATEWAY_ACTION;
 use crate::atna::{AccessPoint, Event, Exchange, Human, Object, Outcome, Party, Side};
 use crate::directory::{Partner, ServiceUrl};
-use crate::ebxml::{ErrorCode, RegistryError, RegistryResponse};
+use crate::ebxml::{ErrorCode, RegistryError, RegistryResponse, codes};
 use crate::fhir::mhd;
 use crate::fhir::resource::{Identifier, Reference};
 use crate::gateway::{Gateway, Target};
@@ -122,20 +122,19 @@ fn judge(errors: &[RegistryError]) -> Verdict {
                 | E::UnavailableRecipient
         )
     };
-    let mut failures = errors.iter().filter(|error| error.is_error());
-    if failures.all(|error| passes(&error)) {
-        return Verdict::later(codes(errors));
+    if failures(errors).all(|error| passes(&error)) {
+        return Verdict::later(codes(failures(errors)));
     }
     refused_with(errors)
 }
 
 fn refused_with(errors: &[RegistryError]) -> Verdict {
-    Verdict::Refused { reason: format!("the receiver answered with {}", codes(errors)), reported: reported(errors) }
+    let reason = format!("the receiver answered with {}", codes(failures(errors)));
+    Verdict::Refused { reason, reported: reported(errors) }
 }
 
-fn codes(errors: &[RegistryError]) -> String {
-    let failures = errors.iter().filter(|error| error.is_error());
-    failures.map(|error| error.code.as_str()).collect::<Vec<_>>().join(", ")
+fn failures(errors: &[RegistryError]) -> impl Iterator<Item = &RegistryError> {
+    errors.iter().filter(|error| error.is_error())
 }
 
 fn errands(gateway: &Gateway, delivery: &Delivery, parcel: &Parcel, deadline: Duration) -> Errands {

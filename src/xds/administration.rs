@@ -9,7 +9,7 @@ use super::remove::{DocumentsRequest, DocumentsResponse, MetadataRequest};
 use super::repository::Refused;
 use crate::atna::Object as Touched;
 use crate::authenticate::Caller;
-use crate::ebxml::{ErrorCode, RegistryError};
+use crate::ebxml::{ErrorCode, RegistryError, codes};
 use crate::gateway::Gateway;
 use crate::id::{PatientId, TraceId, Transaction as Iti};
 use crate::metadata::query::{Query, Selector};
@@ -233,8 +233,7 @@ impl Transaction for RemoveDocuments {
             parts.push(Part::success(response.removed.iter().map(object).collect()));
         }
         if !kept.is_empty() {
-            let codes: Vec<&str> = response.errors.iter().map(|error| error.code.as_str()).collect();
-            parts.push(Part::failure(kept, codes.join(", ")));
+            parts.push(Part::failure(kept, codes(&response.errors)));
         }
         parts
     }

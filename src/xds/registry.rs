@@ -13,7 +13,7 @@ use super::stored_query::{Refusal, Request, Response, ReturnType};
 use super::{external, on_demand};
 use crate::atna::Object;
 use crate::authenticate::Caller;
-use crate::ebxml::{ErrorCode, RegistryError, Severity};
+use crate::ebxml::{ErrorCode, RegistryError, codes};
 use crate::gateway::Gateway;
 use crate::id::{DocumentUniqueId, HomeCommunityId, PatientId, RepositoryId, TraceId, Transaction as Iti};
 use crate::metadata::DocumentKind;
@@ -212,15 +212,14 @@ fn parts_about(
         Ok(response) => response,
         Err(refusal) => return vec![Part::failure(objects(), refusal)],
     };
-    let errors: Vec<&str> =
-        response.errors.iter().filter(|error| error.severity == Severity::Error).map(|e| e.code.as_str()).collect();
+    let errors: Vec<&RegistryError> = response.errors.iter().filter(|error| error.is_error()).collect();
     // Partial success is one success and one failure (ITI TF-2: 3.20.7).
     let mut parts = Vec::new();
     if errors.is_empty() || !response.objects.is_empty() {
         parts.push(Part::success(objects()));
     }
     if !errors.is_empty() {
-        parts.push(Part::failure(objects(), errors.join(", ")));
+        parts.push(Part::failure(objects(), codes(errors)));
     }
     parts
 }

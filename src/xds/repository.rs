@@ -9,7 +9,7 @@ use super::registration::{check_codes, register};
 use super::retrieve::DocumentId;
 use crate::atna::Object;
 use crate::authenticate::Caller;
-use crate::ebxml::{ErrorCode, RegistryError, RegistryResponse};
+use crate::ebxml::{ErrorCode, RegistryError, RegistryResponse, codes};
 use crate::gateway::Gateway;
 use crate::id::{TraceId, Transaction as Iti};
 use crate::metadata::{DocumentEntry, DocumentKind, ObjectId, Rules, Submission};
@@ -79,7 +79,7 @@ impl Transaction for ProvideAndRegister {
 
 /// Why a submission was refused: every problem, as the answer tells it.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{}", .0.iter().map(|error| error.code.as_str()).collect::<Vec<_>>().join(", "))]
+#[error("{}", codes(.0))]
 pub struct Refused(pub Vec<RegistryError>);
 
 impl Refused {

@@ -9,7 +9,7 @@ use super::retrieve::{Content, DocumentId, Request, Response, RetrievedDocument}
 use super::{external, registry};
 use crate::atna::Object;
 use crate::authenticate::Caller;
-use crate::ebxml::{ErrorCode, RegistryError};
+use crate::ebxml::{ErrorCode, RegistryError, codes};
 use crate::gateway::Gateway;
 use crate::id::{HomeCommunityId, TraceId, Transaction as Iti};
 use crate::pipeline::soap::{self, Soap};
@@ -133,8 +133,7 @@ pub fn parts(request: &Request, outcome: Result<&Response, impl ToString>) -> Ve
         parts.push(Part::success(sent));
     }
     if !missing.is_empty() || parts.is_empty() {
-        let codes: Vec<&str> = response.errors.iter().map(|error| error.code.as_str()).collect();
-        parts.push(Part::failure(missing, codes.join(", ")));
+        parts.push(Part::failure(missing, codes(&response.errors)));
     }
     parts
 }

@@ -229,6 +229,16 @@ impl Ground {
         Client::open(&self.at("trust-store"), "local", &path("pem"), &path("key"))
     }
 
+    /// Writes the configuration of a gateway. `more` is added to it: domains, sources, limits.
+    pub fn configure(&self, more: &str) {
+        let configuration = format!(
+            "[community]\nname = \"Solo\"\nhome_community_id = \"{SOLO_HOME}\"\nrepository_id = \"{SOLO_REPOSITORY}\"\n\
+             [listen]\nhttps = \"127.0.0.1:0\"\npublic_url = \"{SOLO_URL}\"\n\
+             [[listen.mllp]]\naddress = \"127.0.0.1:0\"\ntls = false\n{more}"
+        );
+        self.write("causeway.toml", &configuration);
+    }
+
     /// Starts a gateway on what is in the folder.
     pub async fn serve(&self) -> Running {
         let settings = config::load(&self.at("causeway.toml")).unwrap_or_else(|problems| panic!("{problems:?}"));
@@ -244,12 +254,7 @@ impl Solo {
 
     /// Starts a gateway in a folder that was prepared for it.
     pub async fn start_on(ground: Ground, more: &str) -> Self {
-        let configuration = format!(
-            "[community]\nname = \"Solo\"\nhome_community_id = \"{SOLO_HOME}\"\nrepository_id = \"{SOLO_REPOSITORY}\"\n\
-             [listen]\nhttps = \"127.0.0.1:0\"\npublic_url = \"{SOLO_URL}\"\n\
-             [[listen.mllp]]\naddress = \"127.0.0.1:0\"\ntls = false\n{more}"
-        );
-        ground.write("causeway.toml", &configuration);
+        ground.configure(more);
         let running = ground.serve().await;
         Self { running, client: ground.client("partner"), stranger: ground.client("stranger"), ground }
     }

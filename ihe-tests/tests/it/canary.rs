@@ -20,7 +20,7 @@ const CONTENT: &str = "Vexillomorbus";
 /// Names, identifiers, birth date, content: each alone says something about the patient.
 const SECRETS: [&str; 5] = [CANARY, "Quillifer", LOCAL, CONTENT, "19340501"];
 
-fn assert_silent(what: &str, text: &str) {
+pub fn assert_silent(what: &str, text: &str) {
     for secret in SECRETS {
         let at = text.to_lowercase().find(&secret.to_lowercase());
         let around = at.map(|at| {

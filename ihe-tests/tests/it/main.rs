@@ -7,6 +7,8 @@ mod attacks;
 #[cfg(test)]
 mod canary;
 #[cfg(test)]
+mod canary_partners;
+#[cfg(test)]
 mod ccda_schematron;
 #[cfg(test)]
 mod collector_down;
