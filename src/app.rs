@@ -196,6 +196,7 @@ impl App {
                 connections: self.settings.limits.connections,
                 handshake: self.settings.limits.handshake,
                 headers: self.settings.limits.header,
+                idle: self.settings.limits.idle,
                 ..https::Limits::default()
             },
             on_refused: on_refused.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{Request, Response, StatusCode, header};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::routing::{any, get};
 use axum::{Extension, response::IntoResponse};
 use futures_util::StreamExt;
@@ -286,7 +286,11 @@ fn into_response(reply: Reply) -> Response<Body> {
         CallBody::Stream(pieces) => Body::from_stream(pieces),
     };
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(header::CONTENT_TYPE, reply.content_type)], body).into_response()
+    let mut response = (status, [(header::CONTENT_TYPE, reply.content_type)], body).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 /// HL7 v2 over MLLP: feeds and queries, by MSH-9.
@@ -324,7 +328,7 @@ impl Mllp {
         }
     }
 
-    /// The answer to bytes that are no message, recorded as a feed that failed.
+    /// The answer to bytes that are no message, recorded as a failure of what its header says it would be.
     async fn refuse(&self, received: Received, header: hl7v2::Header, ack: Ack) -> Vec<u8> {
         let reason = ack.faults.first().map(|fault| fault.text.clone()).unwrap_or_default();
         let exchange = Exchange {
@@ -337,11 +341,23 @@ impl Mllp {
             message_id: None,
             tenant: self.gateway.tenant.clone(),
         };
-        let event = Event::of(Iti::Iti8, exchange).outcome(Outcome::SeriousFailure, reason);
+        let event = Event::of(announced(&header), exchange).outcome(Outcome::SeriousFailure, reason);
         if let Err(error) = self.gateway.audit.record(event).await {
             tracing::error!(%error, "an unreadable message could not be recorded");
         }
         ack.encode(&header, &v2::answering(&self.gateway, &received))
+    }
+}
+
+/// The transaction of a message by its header; a feed if that says nothing.
+fn announced(header: &hl7v2::Header) -> Iti {
+    match (header.message_type.as_str(), header.event.as_str()) {
+        ("QBP", "Q22") => Iti::Iti21,
+        ("QBP", "ZV1") => Iti::Iti22,
+        ("QBP", _) => Iti::Iti9,
+        ("QCN", _) => Iti::Iti21,
+        _ if is_management(header) => Iti::Iti30,
+        _ => Iti::Iti8,
     }
 }
 

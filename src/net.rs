@@ -11,6 +11,7 @@ pub mod https;
 mod linger;
 pub mod messenger;
 pub mod mllp;
+mod pulse;
 
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,8 @@ use crate::trust::{ChainError, NetworkName, Refusal, Tls, Trust, Usage};
 pub struct Settings {
     /// Time for TCP and TLS together.
     pub connect: Duration,
-    /// How long a connection is kept without use. Shorter than what partners allow, or calls meet closed connections.
+    /// How long a connection is kept without use. Shorter than what partners allow (a gateway like this one 15 s), or
+    /// calls meet closed connections.
     pub idle: Duration,
     /// The most unused connections to one host.
     pub idle_connections: usize,
@@ -51,7 +52,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
-            idle: Duration::from_secs(20),
+            idle: Duration::from_secs(10),
             idle_connections: 32,
             stall: Duration::from_secs(30),
         }

@@ -27,6 +27,7 @@ use tower::Service;
 
 use super::gate::{self, Gate, OnRefused};
 use super::linger::{self, Lingering, Unread, Watched};
+use super::pulse::{Felt, Pulse};
 use crate::id::Clock;
 use crate::trust::{Peer, Refusal, Tls};
 
@@ -39,8 +40,11 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Time for a TLS handshake.
     pub handshake: Duration,
-    /// Time for the headers of a request, which is also how long a connection may be idle.
+    /// Time for the headers of a request, which is also how long a connection of HTTP/1.1 may be idle.
     pub headers: Duration,
+    /// How long a connection may do nothing at all, or next to nothing, while no request is handled; it has twice that
+    /// at most.
+    pub idle: Duration,
     /// The most bytes of headers.
     pub header_bytes: usize,
     /// Concurrent requests on one HTTP/2 connection.
@@ -56,6 +60,7 @@ impl Default for Limits {
             connections_per_address: 1_000,
             handshake: Duration::from_secs(10),
             headers: Duration::from_secs(30),
+            idle: Duration::from_secs(30),
             header_bytes: 64 << 10,
             streams: 128,
             drain: Duration::from_secs(30),
@@ -145,9 +150,12 @@ impl Connection {
         };
         let caller = Arc::new(Caller { admitted: AtomicU64::new(peer.generation()), peer: Arc::new(peer) });
         let (settings, router) = (Arc::clone(&self.settings), self.router.clone());
-        let unread = Unread::default();
+        let (unread, pulse) = (Unread::default(), Pulse::default());
         let stream = Lingering::new(stream, unread.clone(), linger::PATIENCE);
+        let stream = Felt::new(stream, pulse.clone());
+        let beating = pulse.clone();
         let service = service_fn(move |request: Request<Incoming>| {
+            let running = beating.request();
             let request = request.map(|body| Watched::new(body, unread.clone()));
             let answer = match caller.still_trusted(&settings) {
                 Ok(()) => Ok(answer(router.clone(), Arc::clone(&caller.peer), request)),
@@ -157,6 +165,7 @@ impl Connection {
                 }
             };
             async move {
+                let _running = running;
                 match answer {
                     Ok(answering) => answering.await,
                     Err(refusal) => Ok(refusal),
@@ -171,6 +180,15 @@ impl Connection {
             () = self.shutdown.cancelled() => {
                 serving.as_mut().graceful_shutdown();
                 serving.await
+            }
+            () = pulse.stops(limits.idle) => {
+                // With a goodbye for those who would ask again, but it is not waited for without end either.
+                serving.as_mut().graceful_shutdown();
+                tokio::select! {
+                    biased;
+                    ended = serving => ended,
+                    () = pulse.stops(limits.idle) => return tracing::debug!(%address, "an idle HTTPS connection was cut off"),
+                }
             }
         };
         if let Err(error) = ended {

@@ -3,13 +3,17 @@
 mod calls;
 mod listener;
 mod messages;
+mod patience;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use futures_util::StreamExt;
 use hyper::StatusCode;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::{TcpListener, TcpStream};
@@ -57,6 +61,23 @@ async fn slow() -> &'static str {
     "done"
 }
 
+async fn slower() -> &'static str {
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    "done"
+}
+
+/// How much of long answers was made so far, in pieces of 64 KiB.
+static MADE: AtomicUsize = AtomicUsize::new(0);
+
+async fn long() -> axum::body::Body {
+    let piece = bytes::Bytes::from(vec![b'x'; 64 << 10]);
+    let pieces = futures_util::stream::repeat(piece).take(1000);
+    axum::body::Body::from_stream(pieces.map(|piece| {
+        MADE.fetch_add(1, SeqCst);
+        Ok::<_, std::io::Error>(piece)
+    }))
+}
+
 async fn defect() -> &'static str {
     panic!("a defect of the handler")
 }
@@ -66,6 +87,8 @@ fn router() -> Router {
         .route("/who", post(who))
         .route("/count", post(count))
         .route("/slow", post(slow))
+        .route("/slower", post(slower))
+        .route("/long", get(long))
         .route("/panic", post(defect))
         .route("/alive", get(|| async { "yes" }))
 }

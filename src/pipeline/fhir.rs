@@ -161,7 +161,7 @@ impl Answer {
         let answer = Self::resource(refusal.status(), refusal.body(trace));
         match refusal {
             Refusal::Method(allowed) => answer.with("Allow", (*allowed).to_owned()),
-            Refusal::Throttled => answer.with("Retry-After", "1".to_owned()),
+            Refusal::Throttled | Refusal::Unavailable => answer.with("Retry-After", "1".to_owned()),
             _ => answer,
         }
     }
