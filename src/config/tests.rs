@@ -459,3 +459,75 @@ fn fhir_clients_say_who_they_are_and_what_they_may_do() {
         crate::authenticate::ClientProof::Name { network: "local".parse().unwrap(), name: "app.example.org".into() };
     assert_eq!((&client.proof, client.feeds.len(), client.finds_patients), (&proof, 1, false));
 }
+
+/// The keys that a source file reads: table (`None` outside of any), key.
+fn keys_read(source: &str) -> Vec<(Option<String>, String)> {
+    let (mut found, mut tables, mut inside) = (Vec::new(), Vec::new(), None);
+    let (mut doc, mut strict, mut kebab, mut renamed) = (String::new(), false, false, None);
+    for line in source.lines() {
+        if let (Some(text), None) = (line.strip_prefix("/// "), &inside) {
+            doc = if doc.is_empty() { text.to_owned() } else { doc };
+        } else if line.starts_with("#[serde(deny_unknown_fields") {
+            (strict, kebab) = (true, line.contains("kebab-case"));
+        } else if line.starts_with("pub struct ") && strict {
+            let named = doc.split('`').skip(1).step_by(2).filter(|name| name.starts_with('['));
+            tables = named.map(|name| name.trim_matches(['[', ']']).to_owned()).collect();
+            inside = Some(tables.is_empty());
+        } else if line == "}" {
+            (inside, strict) = (None, false);
+            doc.clear();
+        } else if let Some(rename) = line.trim().strip_prefix("#[serde(rename = \"") {
+            renamed = rename.split('"').next().map(str::to_owned);
+        } else if let (Some(root), Some(field)) = (inside, line.strip_prefix("    pub ")) {
+            let name = field.split(':').next().unwrap();
+            let key = renamed.take().unwrap_or_else(|| if kebab { name.replace('_', "-") } else { name.to_owned() });
+            let tables = tables.iter().cloned().map(Some);
+            found.extend(tables.chain(root.then_some(None)).map(|table| (table, key.clone())));
+        }
+    }
+    found
+}
+
+/// The keys that the examples show, those in comments too: table, key. A table is a key of the one that it is in.
+fn keys_shown(partners: bool) -> Vec<(Option<String>, String)> {
+    let mut found = Vec::new();
+    for (_, text, _) in each_example()
+        .into_iter()
+        .filter(|(path, _, partner)| *partner == partners && !path.ends_with("value-sets.toml"))
+    {
+        let mut table: Option<String> = None;
+        for line in text.lines().map(|line| line.trim_start_matches("# ")) {
+            if line.starts_with('[') {
+                let name = line.split(']').next().unwrap().trim_start_matches('[').to_owned();
+                let mut outer: Option<String> = None;
+                for part in name.split('.') {
+                    found.push((outer.clone(), part.to_owned()));
+                    outer = Some(outer.map_or_else(|| part.to_owned(), |outer| format!("{outer}.{part}")));
+                }
+                table = outer;
+            } else if let Some((key, _)) = line.split_once(" = ") {
+                found.push((table.clone(), key.to_owned()));
+            }
+        }
+    }
+    // What is said of one network is said of all.
+    for (table, _) in &mut found {
+        if table.as_deref().is_some_and(|table| table.starts_with("trust.networks.")) {
+            *table = Some("trust.networks.<name>".into());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_key_that_is_read_is_shown_in_an_example() {
+    let own = [include_str!("file.rs")];
+    let partner = [include_str!("../directory/partner.rs"), include_str!("../directory/quirks.rs")];
+    for (sources, partners, least) in [(&own[..], false, 100), (&partner[..], true, 50)] {
+        let read: Vec<_> = sources.iter().flat_map(|source| keys_read(source)).collect();
+        assert!(read.len() >= least, "{read:?}");
+        let shown = keys_shown(partners);
+        let missing: Vec<_> = read.iter().filter(|key| !shown.contains(key)).collect();
+        assert!(missing.is_empty(), "{missing:#?}");
+    }
+}
