@@ -18,9 +18,15 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 pub use defect::tell_defects;
 
+/// What scripts may go by.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, with every partner's part accounted for (look at `complete` in the JSON whether all of them answered);
+1 not done, refused, or problems found (with --json: `\"result\": \"failed\"` and the reason, or the list of problems);
+2 the command line was not understood. Reasons go to standard error, or into the JSON.";
+
 /// Causeway: a TEFCA and IHE document-exchange gateway.
 #[derive(Debug, Parser)]
-#[command(name = "causeway", version, about, propagate_version = true, max_term_width = 100)]
+#[command(name = "causeway", version, about, propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -31,8 +31,8 @@
 //! | 5 edge | [`net`] [`endpoints`] [`operations`], then [`config`] [`app`] [`sandbox`] [`cli`] | everything |
 //!
 //! A test in this file compares the `use crate::` lines with this table. Codecs (layer 1) take time, keys and limits as
-//! arguments, so every rule about expiry or truncation is a plain test. Outgoing calls have one seam, the trait
-//! `routing::exchange::Exchange`. What is particular about a partner is data in its file of the directory, read by the
+//! arguments, so every rule about expiry or truncation is a plain test. Outgoing calls have one seam for each wire, the traits
+//! `routing::exchange::Exchange` and `routing::messenger::Messenger`. What is particular about a partner is data in its file of the directory, read by the
 //! encoders: no partner's identifier is in code.
 
 pub mod app;

@@ -23,7 +23,7 @@ use crate::net::control::{self, Control};
 use crate::pipeline::outgoing::Errands;
 use crate::storage::deliveries::{Delivery, State};
 use crate::storage::identities::{Import, Resolution};
-use crate::storage::traces::Trace;
+use crate::storage::traces::{Step, Trace};
 use crate::xcpd::initiating_gateway::Sought;
 
 pub use deliver::Consignment;
@@ -158,6 +158,12 @@ pub enum Operation {
     Traces {
         /// How many.
         limit: usize,
+        /// Only those in which this partner was asked.
+        #[serde(default)]
+        partner: Option<String>,
+        /// Only those in which a partner's part, or that partner's, ended so.
+        #[serde(default)]
+        state: Option<String>,
     },
     /// One exchange.
     Trace {
@@ -304,9 +310,18 @@ pub async fn run_watched(gateway: &Arc<Gateway>, operation: Operation, watch: &W
         Operation::Redeliver { user, number } => {
             deliver::retry(gateway, &user, number).await.map(|one| Outcome::Delivery(Box::new(one)))
         }
-        Operation::Traces { limit } => gateway.traces.latest(limit).map(Outcome::Traces).map_err(OperationError::new),
+        Operation::Traces { limit, partner, state } => {
+            let wanted = |step: &Step| {
+                partner.as_ref().is_none_or(|name| step.partner == name.as_str())
+                    && state.as_ref().is_none_or(|name| step.state == name.as_str())
+            };
+            let any = partner.is_none() && state.is_none();
+            let found = gateway.traces.latest(limit, |trace| any || trace.steps.iter().any(wanted));
+            found.map(Outcome::Traces).map_err(OperationError::new)
+        }
         Operation::Trace { id } => match gateway.traces.get(id) {
-            Ok(trace) => Ok(Outcome::Traces(trace.into_iter().collect())),
+            Ok(Some(trace)) => Ok(Outcome::Traces(vec![trace])),
+            Ok(None) => Err(OperationError::new("there is no such exchange; `trace list` shows the latest")),
             Err(error) => Err(OperationError::new(error)),
         },
     };
@@ -377,13 +392,20 @@ impl Errand {
             "" => gateway.default_user.clone(),
             user => Some(user.into()),
         };
-        let user = user.ok_or_else(|| OperationError::new("name the user on whose behalf this is done"))?;
+        let user = user.ok_or_else(|| {
+            OperationError::new(
+                "name the user on whose behalf this is done: --user, or initiator.user of the configuration",
+            )
+        })?;
         let purpose = match self.purpose.trim() {
             "" => gateway.default_purpose.clone(),
             purpose => Some(purpose.parse::<ExchangePurpose>().map_err(OperationError::new)?),
         };
-        let purpose =
-            purpose.ok_or_else(|| OperationError::new("say what the records are wanted for, as a purpose"))?;
+        let purpose = purpose.ok_or_else(|| {
+            OperationError::new(
+                "say what the records are wanted for: --purpose (such as TREATMENT), or initiator.purpose of the configuration",
+            )
+        })?;
         Ok(Errands {
             user,
             role: gateway.default_role.clone(),
@@ -402,7 +424,11 @@ fn patient_id(gateway: &Gateway, text: &str) -> Result<PatientId, OperationError
     let mut parts = authority.split('&').map(str::trim);
     let mut next = || parts.next().unwrap_or_default();
     let (namespace, universal_id, kind) = (next(), next(), next());
-    let domain = gateway.domains.resolve(namespace, universal_id, kind).map_err(OperationError::new)?;
+    let domain = gateway.domains.resolve(namespace, universal_id, kind).map_err(|error| {
+        let known: Vec<&str> = gateway.domains.iter().map(|domain| domain.namespace.as_str()).collect();
+        let known = known.join(", ");
+        OperationError(format!("{error}: write ID^^^NAMESPACE or ID^^^&OID&ISO, of a domain here ({known})"))
+    })?;
     PatientId::new(id, domain.authority.clone()).map_err(OperationError::new)
 }
 

@@ -29,7 +29,7 @@ pub fn account(account: &Account) -> String {
     if account.documents.is_empty() {
         line(&mut text, "No documents.");
     } else {
-        line(&mut text, &format!("{} documents", account.documents.len()));
+        line(&mut text, &count(account.documents.len(), "document"));
     }
     for document in &account.documents {
         let place = document.file.as_ref().map_or("not fetched".to_owned(), |file| file.display().to_string());
@@ -54,8 +54,7 @@ fn step(step: &Step) -> String {
         (_, 0) => String::new(),
         (Transaction::Iti55, 1) => "1 match".into(),
         (Transaction::Iti55, many) => format!("{many} matches"),
-        (_, 1) => "1 document".into(),
-        (_, many) => format!("{many} documents"),
+        (_, many) => count(many, "document"),
     };
     let reason = step.reason.as_deref().map(|reason| format!("  {reason}")).unwrap_or_default();
     format!("  {:<20} {:<12} {what:<14} {:>7} ms{reason}", step.partner, step.state, step.milliseconds)
@@ -94,7 +93,7 @@ pub fn listed(documents: &[Listed]) -> String {
             &format!("{:<14} {:<10} {:<18} {}  {}", created, one.status, one.mime_type, one.unique_id, one.title),
         );
     }
-    line(&mut text, &format!("{} documents", documents.len()));
+    line(&mut text, &count(documents.len(), "document"));
     text
 }
 
@@ -227,7 +226,7 @@ pub fn imports(imports: &[Import]) -> String {
         let what = format!("{} added, {} updated, {} rejected", counts.added, counts.updated, counts.rejected);
         line(&mut text, &format!("{}  {state}  {what}  {} ({})", one.started.to_rfc3339(), one.file, one.user));
     }
-    line(&mut text, &format!("{} imports", imports.len()));
+    line(&mut text, &count(imports.len(), "import"));
     text
 }
 
@@ -241,7 +240,10 @@ fn deliveries(list: &[Delivery]) -> String {
 /// The result of a proof of the audit trail.
 pub fn audit(report: &Report) -> String {
     match &report.problem {
-        None => format!("the audit trail is whole: {} records in {} files\n", report.records, report.segments),
+        None => {
+            let (records, files) = (count(report.records, "record"), count(report.segments, "file"));
+            format!("the audit trail is whole: {records} in {files}\n")
+        }
         Some(problem) => {
             let (file, sequence) = (problem.file.display(), problem.sequence);
             format!("the audit trail is NOT whole: {file}, entry {sequence}: {}\n", problem.explanation)
@@ -257,7 +259,7 @@ pub fn outcome(outcome: &Outcome) -> String {
         Outcome::Document(one) => shown(one),
         Outcome::File(path) => format!("{}\n", path.display()),
         Outcome::Documents(list) => listed(list),
-        Outcome::Traces(list) if list.is_empty() => "no such exchange\n".into(),
+        Outcome::Traces(list) if list.is_empty() => "no exchanges yet\n".into(),
         Outcome::Traces(list) => list.iter().map(trace).collect(),
         Outcome::Progress(progress) => format!("{} of {}\n", progress.done, progress.size),
         Outcome::PatientsImported(report) => patients_imported(report),
@@ -268,6 +270,12 @@ pub fn outcome(outcome: &Outcome) -> String {
         Outcome::Delivery(one) => delivery(one),
         Outcome::Failed(reason) => format!("{reason}\n"),
     }
+}
+
+/// `1 document`, `2 documents`.
+pub fn count(number: impl std::fmt::Display, what: &str) -> String {
+    let text = format!("{number} {what}");
+    if text.starts_with("1 ") { text } else { text + "s" }
 }
 
 fn line(text: &mut String, content: &str) {

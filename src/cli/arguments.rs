@@ -279,6 +279,12 @@ pub enum Trace {
         /// How many.
         #[arg(long, default_value_t = 20)]
         limit: usize,
+        /// Only exchanges in which this partner was asked.
+        #[arg(long, value_name = "NAME")]
+        partner: Option<String>,
+        /// Only exchanges in which a partner's part, or that of --partner, ended so.
+        #[arg(long, value_parser = ["answered", "empty", "refused", "timed-out", "unreachable", "skipped"])]
+        state: Option<String>,
         /// Print them as JSON.
         #[arg(long)]
         json: bool,

@@ -79,7 +79,9 @@ pub fn dispatch(command: Command) -> Result<ExitCode, CliError> {
         Command::Deliveries(Deliveries::Retry { config, user, number, json }) => {
             operate(&config, json, Operation::Redeliver { user, number })
         }
-        Command::Trace(Trace::List { config, limit, json }) => operate(&config, json, Operation::Traces { limit }),
+        Command::Trace(Trace::List { config, limit, partner, state, json }) => {
+            operate(&config, json, Operation::Traces { limit, partner, state })
+        }
         Command::Trace(Trace::Show { config, trace, json }) => operate(&config, json, Operation::Trace { id: trace }),
         Command::Audit(AuditCommand::Verify { config, json }) => audit(&config, json),
         Command::Certificates(command) => certificates::run(command).map(|()| ExitCode::SUCCESS),
@@ -101,20 +103,11 @@ pub(super) fn log(format: LogFormat, level: &str) {
     let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Colours are for people; a log that goes into a file or a collector has none.
     let to = to.with_ansi(std::io::stderr().is_terminal());
-    quiet_panics();
     // A second call in one process keeps the first log.
     drop(match format {
         LogFormat::Json => to.json().try_init(),
         LogFormat::Text => to.try_init(),
     });
-}
-
-/// A panic says where it happened, and not what: its text may carry what was being handled.
-fn quiet_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "internal error: a task panicked");
-    }));
 }
 
 fn serve(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
@@ -163,7 +156,8 @@ fn check(arguments: &CheckArguments) -> ExitCode {
         for note in &report.notes {
             println!("note     {note}");
         }
-        println!("{} problems, {} notes", report.problems.len(), report.notes.len());
+        let count = |list: &[_], what| account::count(list.len(), what);
+        println!("{}, {}", count(&report.problems, "problem"), count(&report.notes, "note"));
     }
     if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -230,6 +224,8 @@ pub(super) async fn perform(
 pub(super) fn report(outcome: &Outcome, json: bool) -> Result<ExitCode, CliError> {
     if json {
         println!("{}", serde_json::to_string_pretty(&outcome).map_err(CliError::new)?);
+    } else if let Outcome::Failed(reason) = outcome {
+        eprintln!("error: {reason}");
     } else {
         print!("{}", account::outcome(outcome));
     }

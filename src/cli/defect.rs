@@ -7,7 +7,7 @@ use std::panic::PanicHookInfo;
 /// From now on a panic is told like everything else: where it happened, and what only if that is a text of the program
 /// itself. A text that was put together may carry what was being handled, and so a patient's name.
 pub fn tell_defects() {
-    std::panic::set_hook(Box::new(|panic| tell(panic)));
+    std::panic::set_hook(Box::new(tell));
 }
 
 fn tell(panic: &PanicHookInfo<'_>) {

@@ -273,6 +273,11 @@ pub async fn list(gateway: &Arc<Gateway>, user: &str, patient: &str) -> Result<V
     let stored_query = stored_query::Request::new(query);
     let asked = Object::query(Iti::Iti18, Some(stored_query.query.id()), stored_query.encode().into_bytes());
     let objects = vec![Object::patient(&id), asked];
+    if matches!(gateway.identities.resolve(&gateway.tenant, &id).map_err(OperationError::new)?, Resolution::Unknown) {
+        let reason = "the patient identifier is not known here";
+        record(gateway, Iti::Iti18, user, objects, Outcome::SeriousFailure, Some(reason.to_owned())).await?;
+        return Err(OperationError::new(reason));
+    }
     record(gateway, Iti::Iti18, user, objects, Outcome::Success, None).await?;
     let listed = found.iter().filter_map(|object| match object {
         Found::Document(entry) => Some(Listed {

@@ -282,7 +282,10 @@ fn partners(gateway: &Gateway, errand: &Errand) -> Result<Vec<Arc<Partner>>, Ope
     }
     let named = errand.partners.iter().map(|name| {
         let partner = directory.named(name).cloned();
-        partner.ok_or_else(|| OperationError(format!("there is no partner named {name}")))
+        partner.ok_or_else(|| {
+            let known: Vec<&str> = directory.partners().map(|one| one.key.as_str()).collect();
+            OperationError(format!("there is no partner named {name}; the directory has {}", known.join(", ")))
+        })
     });
     named.collect()
 }

@@ -71,11 +71,11 @@ impl Traces {
         table.get(id.as_bytes())?.map(|row| decode(row.value())).transpose()
     }
 
-    /// The latest traces, newest first: the names sort by time.
-    pub fn latest(&self, limit: usize) -> Result<Vec<Trace>, StoreError> {
+    /// The latest traces that are wanted, newest first: the names sort by time.
+    pub fn latest(&self, limit: usize, wanted: impl Fn(&Trace) -> bool) -> Result<Vec<Trace>, StoreError> {
         let table = self.engine.read()?.open_table(TRACES)?;
-        let rows = table.prefix(&[])?.rev().take(limit);
-        rows.map(|row| decode(row?.1.value())).collect()
+        let traces = table.prefix(&[])?.rev().map(|row| decode(row?.1.value()));
+        traces.filter(|trace| trace.as_ref().map_or(true, &wanted)).take(limit).collect()
     }
 }
 
@@ -111,7 +111,9 @@ mod tests {
             kept.push(trace);
         }
         kept.reverse();
-        assert_eq!(traces.latest(2).unwrap(), kept[..2]);
+        assert_eq!(traces.latest(2, |_| true).unwrap(), kept[..2]);
+        let old = |trace: &Trace| trace.at < Timestamp::from_millis(2);
+        assert_eq!(traces.latest(9, old).unwrap(), kept[3..]);
         assert_eq!(traces.get(kept[4].id).unwrap().as_ref(), Some(&kept[4]));
         assert_eq!(traces.get(TraceId::new()).unwrap(), None);
     }

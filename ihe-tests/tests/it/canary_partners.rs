@@ -199,7 +199,15 @@ async fn the_words_of_partners_reach_whoever_asked_and_no_log_or_audit_record() 
         .collect();
     assert!(reasons.len() >= 8, "{reasons:#?}");
     assert_silent("a reason in the audit trail", &reasons.join("\n"));
-    assert_silent("a trace", &printed(&run(&["trace", "list", "--json", "--config", &config])));
+    let traces = |more: &[&str]| printed(&run(&[&["trace", "list", "--json", "--config", &config][..], more].concat()));
+    assert_silent("a trace", &traces(&[]));
+    for (more, found) in [
+        (&["--partner", "clinic", "--state", "refused"][..], true),
+        (&["--partner", "clinic", "--state", "unreachable"], false),
+        (&["--partner", "lab"], false),
+    ] {
+        assert_eq!(traces(more).contains("\"clinic\""), found, "{more:?}: {}", traces(more));
+    }
     tokio::time::sleep(Duration::from_millis(50)).await;
     let log = served.log();
     assert!(log.lines().count() > 100, "the log is talkative: {} lines", log.lines().count());

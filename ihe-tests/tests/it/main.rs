@@ -15,6 +15,8 @@ mod ccda_schematron;
 #[cfg(test)]
 mod collector_down;
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod corpus_replay;
 #[cfg(test)]
 mod crash_audit;
