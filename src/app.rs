@@ -38,7 +38,7 @@ use crate::storage::owed::Owed;
 use crate::storage::seal::Sealer;
 use crate::storage::traces::Traces;
 use crate::trust::{Tls, Trust};
-use crate::xml::signature::SigningKey;
+use crate::xml::signature::{Known, SigningKey};
 
 /// The name of this program in audit records.
 const APPLICATION: &str = "causeway";
@@ -131,6 +131,7 @@ impl App {
             owed,
             continuations: Continuations::default(),
             replay,
+            known: Known::default(),
             audiences: audiences(&settings),
             outgoing,
             messenger: Arc::new(messenger::Dialer::new(clock, tls.clone())),

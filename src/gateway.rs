@@ -25,6 +25,7 @@ use crate::storage::identities::{Identities, PersonNames};
 use crate::storage::owed::Owed;
 use crate::storage::traces::Traces;
 use crate::trust::Trust;
+use crate::xml::signature::Known;
 
 pub use continuations::Continuations;
 pub use destinations::{Match, Patience, PersonId, Recipient, Subscriber, Target, Wire};
@@ -85,6 +86,8 @@ pub struct Gateway {
     pub continuations: Continuations,
     /// Assertions seen before.
     pub replay: ReplayCache,
+    /// Keys and signatures of assertions seen before.
+    pub known: Known,
     /// The names under which assertions are addressed to us.
     pub audiences: Vec<String>,
     /// Calls to partners.
@@ -149,6 +152,7 @@ impl Gateway {
             trust: &self.trust,
             directory: &self.directory,
             replay: &self.replay,
+            known: &self.known,
             audiences: &self.audiences,
             skew: self.limits.skew,
             max_lifetime: self.limits.assertion_lifetime,

@@ -16,7 +16,7 @@ use crate::soap::fault::Subcode;
 use crate::trust::{Peer, Trust, Usage};
 use crate::wssecurity::{RequestHeader, SecurityFault};
 use crate::xml::Element;
-use crate::xml::signature::Policy;
+use crate::xml::signature::{Known, Policy};
 
 /// What authentication looks at.
 pub struct Checks<'g> {
@@ -26,6 +26,8 @@ pub struct Checks<'g> {
     pub directory: &'g Directory,
     /// What we have seen.
     pub replay: &'g ReplayCache,
+    /// Keys and signatures of assertions seen before.
+    pub known: &'g Known,
     /// The names under which assertions are addressed to us.
     pub audiences: &'g [String],
     /// How far clocks may be apart.
@@ -193,6 +195,7 @@ fn verify_for(
     // T-GOVDTRM-ACP comes together with T-GOVDTRM-SSD; the policy checks each purpose.
     expectations.strict_single_values = partner.kind != NetworkKind::Tefca;
     expectations.candidates = peer.certificates();
+    expectations.known = Some(checks.known);
     verify(security, &expectations)
 }
 

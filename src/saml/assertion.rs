@@ -1,5 +1,6 @@
 //! The structure of an assertion as received. Nothing of it leaves `saml` before the signature is verified.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
@@ -7,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use super::issue::{BEARER, HOLDER_OF_KEY};
 use super::verify::{Expectations, SamlError};
 use crate::id::Timestamp;
-use crate::xml::signature::{PublicKey, decode_base64};
+use crate::xml::signature::{KeyError, Known, PublicKey, decode_base64};
 use crate::xml::{Element, ns};
 
 /// Most certificates that are looked at in one KeyInfo: each can cost a verification.
@@ -205,16 +206,25 @@ pub(super) fn certificates(key_info: Element<'_>) -> Vec<CertificateDer<'static>
         .collect()
 }
 
+/// The key of a certificate, from memory if there is one.
+pub(super) fn key_of(certificate: &CertificateDer<'static>, known: Option<&Known>) -> Result<Arc<PublicKey>, KeyError> {
+    match known {
+        Some(known) => known.key(certificate),
+        None => PublicKey::from_certificate(certificate).map(Arc::new),
+    }
+}
+
 /// The one key of holder-of-key data: numbers, certificate, or both of the same key.
-pub(super) fn holder_key(key_info: Element<'_>) -> Result<PublicKey, SamlError> {
+pub(super) fn holder_key(key_info: Element<'_>, known: Option<&Known>) -> Result<Arc<PublicKey>, SamlError> {
     let refused = |_| SamlError::HolderKey;
     let number = key_info.optional_child(ns::DS, "KeyValue").map_err(|_| SamlError::HolderKey)?;
     let number = number.map(PublicKey::from_key_value).transpose().map_err(refused)?;
     let certificates = certificates(key_info);
-    let certified = certificates.first().map(PublicKey::from_certificate).transpose().map_err(refused)?;
+    let certified = certificates.first().map(|certificate| key_of(certificate, known)).transpose().map_err(refused)?;
     match (number, certified) {
-        (Some(number), Some(certified)) if number != certified => Err(SamlError::HolderKey),
-        (Some(key), _) | (None, Some(key)) => Ok(key),
+        (Some(number), Some(certified)) if number != *certified => Err(SamlError::HolderKey),
+        (_, Some(key)) => Ok(key),
+        (Some(number), None) => Ok(Arc::new(number)),
         (None, None) => Err(SamlError::HolderKey),
     }
 }

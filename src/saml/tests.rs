@@ -3,7 +3,7 @@
 mod attacks;
 mod corpus;
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ use crate::id::{Code, Timestamp};
 use crate::wssecurity::{HeaderError, SecurityFault};
 use crate::xml::signature::sign::{sign_canonical, sign_enveloped};
 use crate::xml::signature::{
-    KeyError, Profile, SignatureAlgorithm as Algorithm, SignatureError, SigningKey, encode_base64,
+    KeyError, Known, Profile, SignatureAlgorithm as Algorithm, SignatureError, SigningKey, encode_base64,
 };
 use crate::xml::{Limits, Writer, ns, parse};
 
@@ -109,6 +109,10 @@ fn message(key: &SigningKey) -> String {
     envelope(&header.markup)
 }
 
+/// Keys and signatures of all messages that any test checked.
+static KNOWN: LazyLock<Known> = LazyLock::new(Known::default);
+
+/// What a receiver says of a message, which is the same without a memory and with one that knows all signatures.
 fn check_with(text: &str, change: impl Fn(&mut Expectations<'_>)) -> Result<VerifiedAssertion, SamlError> {
     let tree = parse(text, &Limits::default()).unwrap();
     let root = tree.root().unwrap();
@@ -120,7 +124,14 @@ fn check_with(text: &str, change: impl Fn(&mut Expectations<'_>)) -> Result<Veri
     };
     let mut expectations = Expectations::new(NOW, &audiences, &trusted);
     change(&mut expectations);
-    verify(security, &expectations)
+    let fresh = verify(security, &expectations);
+    expectations.known = Some(&KNOWN);
+    for _ in 0..2 {
+        let remembered = verify(security, &expectations);
+        let key = |result: &Result<VerifiedAssertion, SamlError>| result.clone().map(|verified| verified.replay_key());
+        assert_eq!(key(&remembered), key(&fresh));
+    }
+    fresh
 }
 
 fn check(text: &str) -> Result<VerifiedAssertion, SamlError> {

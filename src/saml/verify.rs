@@ -9,11 +9,11 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use rustls_pki_types::CertificateDer;
 
-use super::assertion::{self, Assertion, Confirmed, certificates, holder_key, once};
+use super::assertion::{self, Assertion, Confirmed, certificates, holder_key, key_of, once};
 use super::xspa::{AttributeError, Attributes};
 use crate::id::{HomeCommunityId, Timestamp};
 use crate::wssecurity::{HeaderError, Lifetime, RequestHeader, SecurityFault};
-use crate::xml::signature::{Claim, Identifiers, Policy, Profile, PublicKey, SignatureError, Verified};
+use crate::xml::signature::{Claim, Identifiers, Known, Policy, Profile, SignatureError, Verified};
 use crate::xml::{Element, ns};
 
 /// Decides whether a chain, leaf first, is trusted to sign at a time; the text says why not.
@@ -47,6 +47,8 @@ pub struct Expectations<'e> {
     pub candidates: &'e [CertificateDer<'static>],
     /// Who is trusted.
     pub trusted: Trusted<'e>,
+    /// Keys and signatures of assertions seen before; without it everything is worked out.
+    pub known: Option<&'e Known>,
 }
 
 impl<'e> Expectations<'e> {
@@ -65,6 +67,7 @@ impl<'e> Expectations<'e> {
             strict_single_values: true,
             candidates: &[],
             trusted,
+            known: None,
         }
     }
 
@@ -283,7 +286,7 @@ impl VerifiedAssertion {
 /// header is to be verified, and nothing else.
 pub fn claimed_home(security: Element<'_>) -> Option<HomeCommunityId> {
     let header = RequestHeader::read(security).ok()?;
-    Attributes::read(header.assertion).ok()?.home_community
+    Attributes::home_community(header.assertion).ok()?
 }
 
 /// Verifies `wsse:Security` of a request.
@@ -299,9 +302,7 @@ pub fn verify(security: Element<'_>, expectations: &Expectations<'_>) -> Result<
     let identifiers = Identifiers::of(security).map_err(|cause| SamlError::Signature { over: "assertion", cause })?;
     let (verified, signer) = verify_assertion(&identifiers, &assertion, expectations)?;
     let endorsed = match assertion.confirmation {
-        Confirmed::HolderOfKey(key_info) => {
-            Some(verify_endorsement(&identifiers, &header, key_info, expectations.policy)?)
-        }
+        Confirmed::HolderOfKey(key_info) => Some(verify_endorsement(&identifiers, &header, key_info, expectations)?),
         // Nothing relies on a signature beside a bearer assertion, so none is looked at.
         Confirmed::Bearer => None,
     };
@@ -350,16 +351,19 @@ fn verify_assertion<'d>(
         if proposed[..at].contains(certificate) {
             continue;
         }
-        let Ok(key) = PublicKey::from_certificate(certificate) else { continue };
-        if let Err(cause) = claim.is_signed_by(&key) {
-            failure = refused(cause);
-            continue;
-        }
+        let Ok(key) = key_of(certificate, expectations.known) else { continue };
+        let signed = match claim.signed_by(&key, expectations.known) {
+            Ok(signed) => signed,
+            Err(cause) => {
+                failure = refused(cause);
+                continue;
+            }
+        };
         let mut chain = vec![certificate.clone()];
         let others = if at < carried { &proposed[..carried] } else { &proposed[carried..] };
         chain.extend(others.iter().filter(|other| *other != certificate).cloned());
         (expectations.trusted)(&chain, expectations.now).map_err(SamlError::Untrusted)?;
-        return Ok((claim.verify(&key).map_err(refused)?, certificate.clone()));
+        return Ok((signed.verify().map_err(refused)?, certificate.clone()));
     }
     Err(failure)
 }
@@ -369,13 +373,15 @@ fn verify_endorsement<'d>(
     identifiers: &Identifiers<'d>,
     header: &RequestHeader<'d>,
     key_info: Element<'_>,
-    policy: Policy,
+    expectations: &Expectations<'_>,
 ) -> Result<Verified<'d>, SamlError> {
     let refused = |cause| SamlError::Signature { over: "Timestamp", cause };
     let timestamp = header.timestamp.ok_or(HeaderError::Missing("Timestamp"))?;
     let signature = header.signature.ok_or(SamlError::NotEndorsed)?;
-    let key = holder_key(key_info)?;
+    let key = holder_key(key_info, expectations.known)?;
+    let policy = expectations.policy;
     let claim = Claim::read(identifiers, timestamp, signature, Profile::Detached, policy).map_err(refused)?;
+    // Each message has its own, so there is nothing to remember.
     claim.verify(&key).map_err(refused)
 }
 

@@ -153,8 +153,21 @@ impl Attributes {
         Ok(attributes)
     }
 
+    /// The community alone.
+    pub(super) fn home_community(assertion: Element<'_>) -> Result<Option<HomeCommunityId>, AttributeError> {
+        let mut attributes = Self::default();
+        for statement in assertion.children_named(ns::SAML2, "AttributeStatement") {
+            for attribute in statement.children_named(ns::SAML2, "Attribute") {
+                if matches!(name_of(attribute), HOME_NHIN | HOME_IHE) {
+                    attributes.read_one(attribute)?;
+                }
+            }
+        }
+        Ok(attributes.home_community)
+    }
+
     fn read_one(&mut self, attribute: Element<'_>) -> Result<(), AttributeError> {
-        match attribute.attribute("Name").unwrap_or_default().trim() {
+        match name_of(attribute) {
             SUBJECT_ID | SUBJECT_ID_OLD => only(&mut self.subject_id, attribute, SUBJECT_ID, Ok),
             ORGANIZATION => {
                 self.organizations.extend(texts(attribute));
@@ -254,6 +267,10 @@ impl Attributes {
         }
         w.end();
     }
+}
+
+fn name_of<'d>(attribute: Element<'d>) -> &'d str {
+    attribute.attribute("Name").unwrap_or_default().trim()
 }
 
 fn single(values: &[String]) -> Option<&str> {

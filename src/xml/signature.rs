@@ -5,10 +5,12 @@
 //! key is believed because it came in the message. [`sign`] writes what it signs in canonical form.
 
 pub mod key;
+pub mod known;
 pub mod sign;
 pub mod verify;
 
 pub use key::{KeyError, PublicKey};
+pub use known::Known;
 pub use sign::SigningKey;
 pub use verify::{Claim, Identifiers, Policy, Profile, SignatureError, Verified};
 

@@ -9,6 +9,7 @@ fn wrapped_assertions_are_refused() {
     let good = token.header(NOW, Duration::from_secs(300), rsa()).unwrap().markup;
     let signed = token.assertion();
     let (id, signature) = (id_of(signed), signature_of(signed));
+    assert!(check(&envelope(&good)).is_ok(), "its signature is remembered from now on");
     // The same assertion, unsigned, about another person, under another ID or the same one.
     let evil_twin = replaced(&without_signature(signed), "ada@initiator.example", "eve@evil.example");
     let evil = replaced(&evil_twin, &id, "_evil");

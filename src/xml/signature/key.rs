@@ -1,6 +1,8 @@
 //! Public keys, from certificates or from the numbers that stand in a KeyValue.
 
-use aws_lc_rs::signature::{self as crypto, RsaPublicKeyComponents, UnparsedPublicKey};
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{self as crypto, ParsedPublicKey, RsaPublicKeyComponents, UnparsedPublicKey};
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey as Parsed;
@@ -72,13 +74,8 @@ impl Curve {
 /// A public key. Two keys are equal when their numbers are, wherever they were read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PublicKey {
-    /// RSA, big-endian numbers without leading zeros.
-    Rsa {
-        /// The modulus.
-        modulus: Vec<u8>,
-        /// The public exponent.
-        exponent: Vec<u8>,
-    },
+    /// RSA.
+    Rsa(RsaKey),
     /// ECDSA on a named curve.
     Ec {
         /// The curve.
@@ -87,6 +84,39 @@ pub enum PublicKey {
         point: Vec<u8>,
     },
 }
+
+/// An RSA key: big-endian numbers without leading zeros.
+#[derive(Clone, Debug)]
+pub struct RsaKey {
+    modulus: Vec<u8>,
+    exponent: Vec<u8>,
+    /// The key as the library works with it, made once for a key that verifies many signatures.
+    prepared: Option<Arc<ParsedPublicKey>>,
+}
+
+impl RsaKey {
+    /// The modulus.
+    pub fn modulus(&self) -> &[u8] {
+        &self.modulus
+    }
+
+    /// The public exponent.
+    pub fn exponent(&self) -> &[u8] {
+        &self.exponent
+    }
+
+    fn components(&self) -> RsaPublicKeyComponents<&[u8]> {
+        RsaPublicKeyComponents { n: &self.modulus, e: &self.exponent }
+    }
+}
+
+impl PartialEq for RsaKey {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.modulus, &self.exponent) == (&other.modulus, &other.exponent)
+    }
+}
+
+impl Eq for RsaKey {}
 
 impl PublicKey {
     /// The key of a certificate. Says nothing about whether the certificate is to be trusted.
@@ -124,10 +154,21 @@ impl PublicKey {
         }
     }
 
+    /// The same key, to verify many signatures with: what the library works out of the numbers of an RSA key is kept.
+    pub fn prepared(self) -> Self {
+        match self {
+            Self::Rsa(key) => {
+                let prepared = key.components().to_parsed_public_key(RSA_SHA256).ok().map(Arc::new);
+                Self::Rsa(RsaKey { prepared, ..key })
+            }
+            key @ Self::Ec { .. } => key,
+        }
+    }
+
     /// Bits of the RSA modulus or of the curve.
     pub fn bits(&self) -> usize {
         match self {
-            Self::Rsa { modulus, .. } => {
+            Self::Rsa(RsaKey { modulus, .. }) => {
                 let leading = modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
                 modulus.len() * 8 - leading
             }
@@ -140,7 +181,7 @@ impl PublicKey {
     /// `RSA` or `ECDSA`.
     pub fn family(&self) -> &'static str {
         match self {
-            Self::Rsa { .. } => "RSA",
+            Self::Rsa(_) => "RSA",
             Self::Ec { .. } => "ECDSA",
         }
     }
@@ -149,7 +190,7 @@ impl PublicKey {
     pub fn suits(&self, algorithm: SignatureAlgorithm) -> bool {
         use SignatureAlgorithm as A;
         match algorithm {
-            A::RsaSha1 | A::RsaSha256 | A::RsaSha384 | A::RsaSha512 => matches!(self, Self::Rsa { .. }),
+            A::RsaSha1 | A::RsaSha256 | A::RsaSha384 | A::RsaSha512 => matches!(self, Self::Rsa(_)),
             A::EcdsaSha256 | A::EcdsaSha384 | A::EcdsaSha512 => matches!(self, Self::Ec { .. }),
         }
     }
@@ -159,16 +200,19 @@ impl PublicKey {
     pub fn verifies(&self, algorithm: SignatureAlgorithm, message: &[u8], signature: &[u8]) -> bool {
         use SignatureAlgorithm as A;
         match self {
-            Self::Rsa { modulus, exponent } => {
+            Self::Rsa(RsaKey { prepared: Some(prepared), .. }) if algorithm == A::RsaSha256 => {
+                prepared.verify_sig(message, signature).is_ok()
+            }
+            Self::Rsa(key) => {
                 // The length of the key is a matter of policy, decided before; these accept 1024 bits and more.
                 let parameters = match algorithm {
                     A::RsaSha1 => &crypto::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
-                    A::RsaSha256 => &crypto::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+                    A::RsaSha256 => RSA_SHA256,
                     A::RsaSha384 => &crypto::RSA_PKCS1_2048_8192_SHA384,
                     A::RsaSha512 => &crypto::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
                     A::EcdsaSha256 | A::EcdsaSha384 | A::EcdsaSha512 => return false,
                 };
-                RsaPublicKeyComponents { n: modulus, e: exponent }.verify(parameters, message, signature).is_ok()
+                key.components().verify(parameters, message, signature).is_ok()
             }
             Self::Ec { curve, point } => {
                 let verification = match (curve, algorithm) {
@@ -205,7 +249,7 @@ impl PublicKey {
         if modulus.is_empty() || exponent.is_empty() || modulus.len() > 1024 || exponent.len() > 8 {
             return Err(KeyError::Unsupported);
         }
-        Ok(Self::Rsa { modulus: modulus.to_vec(), exponent: exponent.to_vec() })
+        Ok(Self::Rsa(RsaKey { modulus: modulus.to_vec(), exponent: exponent.to_vec(), prepared: None }))
     }
 
     fn ec(oid: &str, point: &[u8]) -> Result<Self, KeyError> {
@@ -216,6 +260,9 @@ impl PublicKey {
         Ok(Self::Ec { curve, point: point.to_vec() })
     }
 }
+
+/// The algorithm that nearly all signatures have.
+const RSA_SHA256: &crypto::RsaParameters = &crypto::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY;
 
 fn without_zeros(number: &[u8]) -> &[u8] {
     let start = number.iter().position(|&byte| byte != 0).unwrap_or(number.len());

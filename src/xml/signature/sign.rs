@@ -51,7 +51,7 @@ impl SigningKey {
         let leaf = chain.first().ok_or(KeyError::NoCertificate)?;
         let public = PublicKey::from_certificate(leaf)?;
         let (private, algorithm) = match &public {
-            PublicKey::Rsa { .. } => (Private::Rsa(rsa_key(key)?), SignatureAlgorithm::RsaSha256),
+            PublicKey::Rsa(_) => (Private::Rsa(rsa_key(key)?), SignatureAlgorithm::RsaSha256),
             PublicKey::Ec { curve, point } => {
                 let (signing, algorithm) = match curve {
                     Curve::P256 => (&ECDSA_P256_SHA256_FIXED_SIGNING, SignatureAlgorithm::EcdsaSha256),
@@ -67,8 +67,8 @@ impl SigningKey {
             }
         };
         if let Private::Rsa(pair) = &private {
-            let same = matches!(&public, PublicKey::Rsa { modulus, .. }
-                if pair.public_key().modulus().big_endian_without_leading_zero() == modulus.as_slice());
+            let same = matches!(&public, PublicKey::Rsa(key)
+                if pair.public_key().modulus().big_endian_without_leading_zero() == key.modulus());
             if !same {
                 return Err(KeyError::Mismatch);
             }
@@ -164,9 +164,11 @@ fn key_value_markup(key: &PublicKey) -> String {
     let mut w = Writer::new();
     w.start("ds:KeyValue");
     match key {
-        PublicKey::Rsa { modulus, exponent } => {
+        PublicKey::Rsa(key) => {
             w.start("ds:RSAKeyValue");
-            w.leaf("ds:Modulus", &encode_base64(modulus)).leaf("ds:Exponent", &encode_base64(exponent)).end();
+            w.leaf("ds:Modulus", &encode_base64(key.modulus()))
+                .leaf("ds:Exponent", &encode_base64(key.exponent()))
+                .end();
         }
         PublicKey::Ec { curve, point } => {
             w.start("dsig11:ECKeyValue").attribute("xmlns:dsig11", ns::DSIG11);

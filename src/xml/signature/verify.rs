@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::{
-    DigestAlgorithm, ENVELOPED, EXCLUSIVE, EXCLUSIVE_WITH_COMMENTS, PublicKey, SignatureAlgorithm, decode_base64,
-    encode_base64,
+    DigestAlgorithm, ENVELOPED, EXCLUSIVE, EXCLUSIVE_WITH_COMMENTS, Known, PublicKey, SignatureAlgorithm,
+    decode_base64, encode_base64,
 };
 use crate::xml::{Element, XmlError, ns};
 
@@ -216,43 +216,64 @@ impl<'d> Claim<'d> {
         })
     }
 
-    /// Whether this key made the signature value. Says nothing yet about the content.
-    pub fn is_signed_by(&self, key: &PublicKey) -> Result<(), SignatureError> {
+    /// That this key made the signature value. Says nothing yet about the content. With a memory, a value that was
+    /// found good before need not be looked at again.
+    pub fn signed_by(&self, key: &PublicKey, known: Option<&Known>) -> Result<Signed<'_, 'd>, SignatureError> {
         if !key.suits(self.algorithm) {
             return Err(SignatureError::KeyKind(key.family()));
         }
         let least = if self.policy.short_rsa { 1024 } else { 2048 };
-        if matches!(key, PublicKey::Rsa { .. }) && key.bits() < least {
+        if matches!(key, PublicKey::Rsa(_)) && key.bits() < least {
             return Err(SignatureError::ShortKey(key.bits()));
         }
-        if key.verifies(self.algorithm, &self.signed_info, &self.value) { Ok(()) } else { Err(SignatureError::Value) }
+        let is_good = match known {
+            Some(known) => known.verifies(key, self.algorithm, &self.signed_info, &self.value),
+            None => key.verifies(self.algorithm, &self.signed_info, &self.value),
+        };
+        if !is_good {
+            return Err(SignatureError::Value);
+        }
+        let unique = match key {
+            PublicKey::Rsa(_) => self.value.len(),
+            PublicKey::Ec { .. } => self.value.len() / 2,
+        };
+        Ok(Signed { claim: self, unique })
     }
 
     /// Verifies value and content with a key that the caller trusts, and returns the element that is covered.
     pub fn verify(self, key: &PublicKey) -> Result<Verified<'d>, SignatureError> {
-        self.is_signed_by(key)?;
-        let without = match self.profile {
-            Profile::Enveloped => Some(self.signature),
-            Profile::Detached => None,
-        };
-        let computed = self.digest.digest(&self.target.canonical(without, &self.prefixes));
-        if computed.as_ref() != self.stated {
-            return Err(SignatureError::Digest {
-                reference: short(self.reference),
-                computed: encode_base64(computed.as_ref()),
-                stated: short(&encode_base64(&self.stated)),
-            });
-        }
-        let unique = match key {
-            PublicKey::Rsa { .. } => self.value.len(),
-            PublicKey::Ec { .. } => self.value.len() / 2,
-        };
-        Ok(Verified { element: self.target, value: self.value, unique })
+        self.signed_by(key, None)?.verify()
     }
 
     /// The signature value as it was sent.
     pub fn signature_value(&self) -> &[u8] {
         &self.value
+    }
+}
+
+/// A claim whose value one key has made. What the element holds is not yet compared.
+pub struct Signed<'c, 'd> {
+    claim: &'c Claim<'d>,
+    unique: usize,
+}
+
+impl<'d> Signed<'_, 'd> {
+    /// Verifies the content, and returns the element that is covered.
+    pub fn verify(self) -> Result<Verified<'d>, SignatureError> {
+        let claim = self.claim;
+        let without = match claim.profile {
+            Profile::Enveloped => Some(claim.signature),
+            Profile::Detached => None,
+        };
+        let computed = claim.digest.digest(&claim.target.canonical(without, &claim.prefixes));
+        if computed.as_ref() != claim.stated {
+            return Err(SignatureError::Digest {
+                reference: short(claim.reference),
+                computed: encode_base64(computed.as_ref()),
+                stated: short(&encode_base64(&claim.stated)),
+            });
+        }
+        Ok(Verified { element: claim.target, value: claim.value.clone(), unique: self.unique })
     }
 }
 
