@@ -2,7 +2,7 @@
 //!
 //! [`normalize`] makes what sources wrote comparable, [`block`] finds who is worth comparing, [`fields`] says how well
 //! each field agrees, [`compare`] weighs that as evidence (Fellegi and Sunter), [`link`] decides. What a field is worth
-//! stands in [`parameters`], and can be learnt ([`learn`], [`frequency`]). Nothing here prints a value of a person.
+//! stands in [`parameters`], and can be learnt ([`learn`], [`frequency`]). [`packed`] keeps what is comparable. Nothing here prints a value of a person.
 
 pub mod block;
 pub mod compare;
@@ -12,6 +12,7 @@ pub mod learn;
 pub mod link;
 pub mod nicknames;
 pub mod normalize;
+pub mod packed;
 pub mod pairs;
 pub mod parameters;
 pub mod similarity;

@@ -8,7 +8,7 @@ use crate::id::{Demographics, Gender, PatientId, PersonName};
 pub const SSN_OID: &str = "2.16.840.1.113883.4.1";
 
 /// Demographics ready for comparison. Holds patient data: `Debug` prints no value.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Profile {
     /// Names without placeholders.
     pub names: Vec<Name>,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::changes::{link, unlink};
-use super::rows::{APART, Codec, Tables, next_number, number};
+use super::rows::{APART, Codec, PEOPLE, Tables, next_number, number};
 use super::{Identities, Person, PersonKey, Refusal};
 use crate::id::{PatientId, Tenant, Timestamp};
 use crate::mpi::{Explanation, Grade, Profile};
@@ -162,15 +162,15 @@ impl Identities {
         }
         others.remove(&person.key.0);
         let mut found = Vec::new();
+        let rows = read.open_table(PEOPLE)?;
         for other in others {
-            let Some(other) = codec.load(read, PersonKey(other))? else { continue };
-            let theirs = other.records.iter().map(|record| Profile::of(&record.demographics));
-            let compared = theirs.flat_map(|two| profiles.iter().map(move |one| (one, two.clone())));
-            let best = compared
-                .map(|(one, two)| model.compare_inside(one, &two))
-                .max_by(|a, b| a.bits.total_cmp(&b.bits))
-                .filter(|best| best.grade() >= Grade::Probable);
-            if let (Some(best), Some(one), Some(two)) = (best, person.ids().next(), other.ids().next())
+            let Some(stored) = codec.load_stored(&rows, PersonKey(other))? else { continue };
+            let theirs = stored.profiles()?;
+            let compared = theirs.iter().flat_map(|two| profiles.iter().map(|one| model.compare_inside(one, two)));
+            let best = compared.max_by(|a, b| a.bits.total_cmp(&b.bits));
+            let Some(best) = best.filter(|best| best.grade() >= Grade::Probable) else { continue };
+            let other = stored.person()?;
+            if let (Some(one), Some(two)) = (person.ids().next(), other.ids().next())
                 && !are_apart(codec, read, person, &other)?
             {
                 found.push((one.clone(), two.clone(), best));

@@ -11,8 +11,8 @@ use super::blocks::Index;
 use super::notices::Touched;
 use super::{Person, PersonKey, Record};
 use crate::id::{PatientId, Tenant};
-use crate::mpi::{Profile, block};
-use crate::storage::engine::{Definition, Read, StoreError, Table, Write, table};
+use crate::mpi::{Profile, block, packed};
+use crate::storage::engine::{Definition, Read, ReadTable, StoreError, Table, Write, table};
 use crate::storage::seal::{Purpose, Sealer, row_prefix};
 
 pub(super) const IDS: Definition = table("identity.ids");
@@ -82,13 +82,24 @@ impl Codec {
     }
 
     pub(super) fn decode<T: DeserializeOwned>(&self, purpose: Purpose, bytes: &[u8]) -> Result<T, StoreError> {
-        const DAMAGED: StoreError = StoreError::Damaged("the identities");
         let plain = self.sealer.open(&self.tenant, purpose, bytes).map_err(|_| DAMAGED)?;
         serde_json::from_slice(&plain).map_err(|_| DAMAGED)
     }
 
+    /// A person's row: the comparable form of each record, then the records.
+    fn person_row(&self, records: &[Record], profiles: &[Profile]) -> Result<Vec<u8>, StoreError> {
+        let mut plain = packed::pack(profiles);
+        serde_json::to_writer(&mut plain, records).map_err(|error| StoreError::Undone(std::sync::Arc::new(error)))?;
+        Ok(self.sealer.seal(&self.tenant, Purpose::Identity, &plain))
+    }
+
     fn person(&self, key: PersonKey, bytes: &[u8]) -> Result<Person, StoreError> {
-        Ok(Person { key, records: self.decode(Purpose::Identity, bytes)? })
+        self.stored(key, bytes)?.person()
+    }
+
+    fn stored(&self, key: PersonKey, bytes: &[u8]) -> Result<Stored, StoreError> {
+        let plain = self.sealer.open(&self.tenant, Purpose::Identity, bytes).map_err(|_| DAMAGED)?;
+        Ok(Stored { key, plain })
     }
 
     pub(super) fn find(&self, read: &Read, id: &PatientId) -> Result<Option<Person>, StoreError> {
@@ -99,8 +110,12 @@ impl Codec {
     }
 
     pub(super) fn load(&self, read: &Read, key: PersonKey) -> Result<Option<Person>, StoreError> {
-        let people = read.open_table(PEOPLE)?;
-        people.get(&self.person_key(key))?.map(|row| self.person(key, row.value())).transpose()
+        self.load_stored(&read.open_table(PEOPLE)?, key)?.map(|stored| stored.person()).transpose()
+    }
+
+    /// The row of a person from the open table, to be read as far as it is needed.
+    pub(super) fn load_stored(&self, people: &ReadTable, key: PersonKey) -> Result<Option<Stored>, StoreError> {
+        people.get(&self.person_key(key))?.map(|row| self.stored(key, row.value())).transpose()
     }
 
     pub(super) fn people(
@@ -122,13 +137,43 @@ impl Codec {
     }
 }
 
+/// A person as stored.
+pub(super) struct Stored {
+    key: PersonKey,
+    plain: Vec<u8>,
+}
+
+impl Stored {
+    /// The comparable form of each record, in their order. Rows without it, or with that of another version of the
+    /// program, are as good and cost more.
+    pub(super) fn profiles(&self) -> Result<Vec<Profile>, StoreError> {
+        let (packed, _) = packed::split(&self.plain).ok_or(DAMAGED)?;
+        match packed.and_then(packed::unpack) {
+            Some(profiles) => Ok(profiles),
+            None => Ok(profiles_of(&self.person()?.records)),
+        }
+    }
+
+    /// All records.
+    pub(super) fn person(&self) -> Result<Person, StoreError> {
+        let (_, records) = packed::split(&self.plain).ok_or(DAMAGED)?;
+        Ok(Person { key: self.key, records: serde_json::from_slice(records).map_err(|_| DAMAGED)? })
+    }
+}
+
+fn profiles_of(records: &[Record]) -> Vec<Profile> {
+    records.iter().map(|record| Profile::of(&record.demographics)).collect()
+}
+
 /// The block keys of all records of a person.
 pub(super) fn blocks_of(records: &[Record]) -> BTreeSet<u64> {
     records.iter().flat_map(|record| block::keys(&Profile::of(&record.demographics))).collect()
 }
 
+const DAMAGED: StoreError = StoreError::Damaged("the identities");
+
 pub(super) fn number(bytes: &[u8]) -> Result<u64, StoreError> {
-    bytes.try_into().map(u64::from_be_bytes).map_err(|_| StoreError::Damaged("the identities"))
+    bytes.try_into().map(u64::from_be_bytes).map_err(|_| DAMAGED)
 }
 
 /// The tables that most writes need, open.
@@ -168,7 +213,7 @@ impl<'w> Tables<'w> {
     pub(super) fn store(&mut self, before: Option<&Person>, after: &Person) -> Result<(), StoreError> {
         self.codec.touched.borrow_mut().stored(before, after);
         let old_records = before.map_or(&[][..], |person| &person.records);
-        let value = self.codec.encode(Purpose::Identity, &after.records)?;
+        let value = self.codec.person_row(&after.records, &profiles_of(&after.records))?;
         self.people.insert(&self.codec.person_key(after.key), &value)?;
         for held in after.held() {
             let was_there = old_records.iter().flat_map(|record| &record.ids).any(|old| old.id == held.id);
@@ -200,7 +245,7 @@ impl<'w> Tables<'w> {
     /// Stores a new person of one record, whose comparable form is known already.
     pub(super) fn store_new(&mut self, person: &Person, profile: &Profile) -> Result<(), StoreError> {
         self.codec.touched.borrow_mut().stored(None, person);
-        let value = self.codec.encode(Purpose::Identity, &person.records)?;
+        let value = self.codec.person_row(&person.records, std::slice::from_ref(profile))?;
         self.people.insert(&self.codec.person_key(person.key), &value)?;
         for held in person.held() {
             self.ids.insert(&self.codec.id_key(&held.id), &person.key.0.to_be_bytes())?;
@@ -230,4 +275,40 @@ pub(super) fn next_number(write: &Write<'_>, codec: &Codec, kind: &[u8]) -> Resu
     let next = counters.get(&key)?.map(|row| number(row.value())).transpose()?.unwrap_or(0) + 1;
     counters.insert(&key, &next.to_be_bytes())?;
     Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Identities;
+    use super::*;
+    use crate::id::Timestamp;
+    use crate::mpi::compare::tests::demographics;
+    use crate::storage::engine::{Engine, Settings};
+
+    /// Rows of an earlier build have no comparable form in front, those of another version one that is not ours.
+    #[tokio::test]
+    async fn a_person_whom_another_version_stored_is_found_alike() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(folder.path(), &Settings::default()).unwrap();
+        let store = Identities::new(engine.clone(), Sealer::plain());
+        let tenant = Tenant::default();
+        let asked = demographics("Okafor|Ada|19870312|F|12 Elm St|97301|5035550100|");
+        let id = PatientId::from_cx("1^^^&2.999.1&ISO").unwrap();
+        store.feed(&tenant, vec![id], asked.clone(), Timestamp::from_millis(1)).await.unwrap();
+        let person = store.people(&tenant, None, 1).unwrap().remove(0);
+        let ours = packed::pack(&profiles_of(&person.records));
+        let theirs = [&ours[..1], &[0], &ours[2..]].concat();
+        let mut found = Vec::new();
+        for front in [ours, Vec::new(), theirs] {
+            let codec = store.codec(&tenant);
+            let plain = [front, serde_json::to_vec(&person.records).unwrap()].concat();
+            let row = codec.sealer.seal(&tenant, Purpose::Identity, &plain);
+            let key = codec.person_key(person.key);
+            engine.write(move |write| write.open_table(PEOPLE)?.insert(&key, &row).map(drop)).await.unwrap();
+            assert_eq!(store.people(&tenant, None, 1).unwrap(), std::slice::from_ref(&person));
+            let candidate = store.search(&tenant, &asked, 10).unwrap().candidates.remove(0);
+            found.push((candidate.person, candidate.profile, candidate.explanation));
+        }
+        assert!(found.iter().all(|one| *one == found[0]), "{found:?}");
+    }
 }

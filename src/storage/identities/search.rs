@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use super::blocks::Blocks;
-use super::rows::Codec;
+use super::rows::{Codec, PEOPLE};
 use super::{Identities, Person, PersonKey};
 use crate::id::{Demographics, Tenant};
 use crate::mpi::{Explanation, Grade, Model, Profile, block};
@@ -73,19 +73,19 @@ impl Identities {
         let model = self.model(tenant)?;
         let compared = people.len();
         let mut candidates = Vec::new();
+        let rows = read.open_table(PEOPLE)?;
         for key in people {
-            let Some(person) = codec.load(&read, PersonKey(key))? else { continue };
-            let best = person
-                .records
-                .iter()
-                .map(|record| Profile::of(&record.demographics))
+            let Some(stored) = codec.load_stored(&rows, PersonKey(key))? else { continue };
+            let best = stored
+                .profiles()?
+                .into_iter()
                 .map(|profile| (model.compare_cautiously(&asked, &profile), profile))
                 .enumerate()
                 .max_by(|(_, (a, _)), (_, (b, _))| a.bits.total_cmp(&b.bits));
             if let Some((best, (explanation, profile))) = best
                 && explanation.grade() > Grade::No
             {
-                candidates.push(Candidate { person, best, profile, explanation });
+                candidates.push(Candidate { person: stored.person()?, best, profile, explanation });
             }
         }
         candidates
