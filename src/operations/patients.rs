@@ -3,7 +3,7 @@
 //! also one that is refused; what is shown goes to the terminal of that user and nowhere else.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,8 @@ use crate::storage::identities::{Change, Held, Identities, Looked, MergeRules, P
 
 /// Persons looked at for review in one go.
 const PERSONS: usize = 100;
+/// After a look nobody looks for so many times as long as it took: it has a twentieth of one processor at most.
+const REST: u32 = 19;
 /// How long nobody looks when nobody is new.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -354,8 +356,9 @@ async fn look_everywhere(gateway: &Arc<Gateway>) -> Result<Looked, OperationErro
 /// Looks for pairs to review from time to time, a little at a time: feeds and queries come first.
 pub async fn look_for_pairs(gateway: Arc<Gateway>, stop: CancellationToken) {
     loop {
+        let began = Instant::now();
         let pause = match look(&gateway).await {
-            Ok(looked) if looked.persons == PERSONS => Duration::from_millis(200),
+            Ok(looked) if looked.persons == PERSONS => (began.elapsed() * REST).max(Duration::from_millis(200)),
             Ok(_) => IDLE,
             Err(error) => {
                 tracing::error!(%error, "nobody could be looked at for review");
