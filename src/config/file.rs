@@ -194,13 +194,13 @@ pub struct Network {
 pub struct Store {
     /// Folder for everything that is kept (`data`); `CAUSEWAY_STORE` goes before it.
     pub folder: String,
-    /// Memory for the database's pages, in MiB (64).
+    /// Memory for the database's pages, in MiB (128).
     pub cache_mib: u32,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { folder: "data".into(), cache_mib: 64 }
+        Self { folder: "data".into(), cache_mib: 128 }
     }
 }
 

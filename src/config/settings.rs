@@ -290,7 +290,7 @@ impl File {
         let import = import(&self.import, problems);
         let documents = documents(self.documents, base, problems);
         if !(8..=65_536).contains(&self.store.cache_mib) {
-            problems.add("store.cache_mib", "must be from 8 to 65536", "leave it out for 64");
+            problems.add("store.cache_mib", "must be from 8 to 65536", "leave it out for 128");
         }
         let (community, listen) = (community?, listen?);
         Some(Settings {
@@ -301,7 +301,7 @@ impl File {
             },
             store: Store {
                 folder: base.join(&self.store.folder),
-                cache: usize::try_from(self.store.cache_mib).unwrap_or(64) << 20,
+                cache: usize::try_from(self.store.cache_mib).unwrap_or(128) << 20,
             },
             partners: base.join(&self.partners),
             log_format: self.log.format,
