@@ -113,6 +113,8 @@ async fn exchange(sender: &mut SendRequest<Full<Bytes>>, plan: &Plan, at: usize)
         request.headers_mut().insert(CONTENT_TYPE, message.content_type.parse()?);
         *request.body_mut() = Full::new(message.body.clone());
     }
+    // The connection may still be finishing the answer before, although all of that has been read.
+    sender.ready().await?;
     let response = sender.send_request(request).await?;
     let status = response.status();
     let mut body = response.into_body();
