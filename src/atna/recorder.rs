@@ -247,6 +247,10 @@ impl Drop for Pending {
 
 /// How much is written at once, in bytes.
 const BATCH_BYTES: usize = 4 << 20;
+/// Records of the batch before from which on more are waited for: there are others about who will need the disk too.
+const COMPANY: usize = 4;
+/// How long. A wait for the disk costs processor time, however many share it.
+const GATHER: Duration = Duration::from_millis(1);
 /// How many unacknowledged records are kept for a disk that is full.
 const RETAINED: usize = 100_000;
 
@@ -271,15 +275,21 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         let mut batch = Vec::new();
+        let mut before = 0;
         loop {
             let mut stop = false;
             match self.wait() {
-                Ok(Work::Write(item)) => batch.push(item),
+                Ok(Work::Write(item)) => {
+                    batch.push(item);
+                    if before >= COMPANY {
+                        std::thread::sleep(GATHER);
+                    }
+                }
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let mut bytes: usize = batch.iter().map(|item| item.payload.len()).sum();
-            // No delay: what came while the disk was busy makes the next batch.
+            // Whoever is alone waits for nobody; what came while the disk was busy is part of the next batch.
             while bytes < BATCH_BYTES {
                 match self.receive.try_recv() {
                     Ok(Work::Write(item)) => {
@@ -293,6 +303,7 @@ impl Writer {
                     Err(TryRecvError::Empty) => break,
                 }
             }
+            before = batch.len();
             self.write(&mut batch, stop);
             if stop {
                 return;
