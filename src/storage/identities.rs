@@ -8,7 +8,7 @@
 //! | table | key after the tenant | value |
 //! |---|---|---|
 //! | `identity.ids` | identifier | person |
-//! | `identity.people` | person | its records |
+//! | `identity.people` | person | its records, before them what is compared of each |
 //! | `identity.blocks.3` and its levels | block key, person | see [`blocks`] |
 //! | `identity.history` | number | a [`Change`] |
 //! | `identity.history.of` | identifier, number | - |
