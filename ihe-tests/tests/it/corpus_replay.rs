@@ -20,6 +20,7 @@ use causeway::xml::{Element, Limits, parse};
 use hyper::Method;
 use ihe_tests::harness::client::{Attachment, packed};
 use ihe_tests::harness::samples::{self, Document, fresh_oid, patient};
+use ihe_tests::harness::scenarios::told;
 use ihe_tests::harness::world::{SOLO_HOME, SOLO_REPOSITORY, Solo};
 use ihe_tests::harness::{Answer, Feed};
 
@@ -150,7 +151,7 @@ async fn provide(solo: &Solo) -> Known {
     parts.iter_mut().zip(&known.entries).for_each(|(part, id)| part.0.clone_from(id));
     let letter = solo.letter("DocumentRepository", PROVIDE_ACTION, samples::provide(submission));
     let answer = solo.client.ask_mtom(solo.running.https, "/DocumentRepository", &letter, &parts).await;
-    assert_eq!(registry_outcome(&answer), "Success", "{}", answer.envelope);
+    assert_eq!(told(&answer), "Success", "{}", answer.envelope);
     known
 }
 
@@ -167,27 +168,6 @@ async fn register(solo: &Solo, cx: &str) {
     );
     let told = Feed::open(solo.mllp()).await.ask(message.as_bytes()).await;
     assert_eq!(told.code.code(), "AA", "{}", told.text);
-}
-
-/// `Success`, `Failure: CODE, CODE`, or `Fault: …`.
-fn registry_outcome(answer: &Answer) -> String {
-    answer.body(|body| {
-        if body.local_name() == "Fault" {
-            return format!("Fault: {}", answer.fault().reason.split(" (trace").next().unwrap_or_default());
-        }
-        let response = if body.local_name() == "RetrieveDocumentSetResponse" {
-            body.children().find(|child| child.local_name() == "RegistryResponse").unwrap()
-        } else {
-            body
-        };
-        let status = response.attribute("status").unwrap_or_default();
-        let status = status.rsplit(':').next().unwrap_or_default();
-        let codes: Vec<String> = std::iter::once(response)
-            .flat_map(|response| response.descendants())
-            .filter_map(|error| error.attribute("errorCode").map(str::to_owned))
-            .collect();
-        if codes.is_empty() { status.to_owned() } else { format!("{status}: {}", codes.join(", ")) }
-    })
 }
 
 /// The element of a name in a document, with the namespaces that it needs.
@@ -217,10 +197,7 @@ async fn cross_gateway_queries_of_the_corpus() {
         let body = element(&known.fill(&row.text()), &["AdhocQueryRequest"]).unwrap();
         let letter = solo.letter("RespondingGateway", QUERY_ACTION, body);
         let envelope = letter.envelope(&solo.client.key);
-        answers.push((
-            row,
-            registry_outcome(&solo.client.post(solo.running.https, "/RespondingGateway", &envelope).await),
-        ));
+        answers.push((row, told(&solo.client.post(solo.running.https, "/RespondingGateway", &envelope).await)));
     }
     check(
         "xca-query/",
@@ -250,7 +227,7 @@ async fn cross_gateway_retrieves_of_the_corpus() {
         let (content_type, bytes) = packed(RETRIEVE_ACTION, &envelope, &[]);
         let reply =
             solo.client.send(solo.running.https, Method::POST, "/RespondingGateway", &content_type, bytes).await;
-        answers.push((row, registry_outcome(&reply.into_answer())));
+        answers.push((row, told(&reply.into_answer())));
     }
     check(
         "xca-retrieve/",
@@ -410,7 +387,7 @@ async fn submissions_of_the_corpus() {
         let (content_type, bytes) = packed(PROVIDE_ACTION, &envelope, &parts);
         let reply =
             solo.client.send(solo.running.https, Method::POST, "/DocumentRepository", &content_type, bytes).await;
-        answers.push((row, registry_outcome(&reply.into_answer())));
+        answers.push((row, told(&reply.into_answer())));
     }
     check(
         "xdr-provide-register/",
@@ -483,7 +460,7 @@ async fn submissions_of_the_corpus_to_a_recipient() {
         let (content_type, bytes) = packed(PROVIDE_ACTION, &envelope, &parts);
         let to = solo.running.https;
         let reply = solo.client.send(to, Method::POST, "/DocumentRecipient", &content_type, bytes).await;
-        answers.push((row, registry_outcome(&reply.into_answer())));
+        answers.push((row, told(&reply.into_answer())));
     }
     const EARLIER: &str = "it refers to an object of an earlier step that is not made here";
     const FORGIVEN: &str = "the order of elements changes no meaning, so it is forgiven";
@@ -579,7 +556,7 @@ async fn packages_of_the_corpus() {
                     .client
                     .send(solo.running.https, Method::POST, "/DocumentRepository", &content_type, body)
                     .await;
-                registry_outcome(&reply.into_answer())
+                told(&reply.into_answer())
             }
             None => "no submission".into(),
         };

@@ -5,8 +5,8 @@ use ihe_tests::harness::fhir::{Fhir, Told, judge};
 use ihe_tests::harness::{Solo, Trail};
 use serde_json::{Value, json};
 
-use crate::iti_65::{PATIENTS, Parcel, WORLD, ada, bytes_at, provide};
-use crate::iti_83::{NORTH, WEST, register};
+use crate::iti_65::{Parcel, ada, bytes_at, provide};
+use crate::iti_83::{NORTH, PATIENTS, WEST, WORLD, register};
 
 /// Three documents of Ada, of which they are told apart by everything that a search knows.
 async fn world() -> (Solo, Vec<String>) {

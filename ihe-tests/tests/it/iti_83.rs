@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 pub const NORTH: &str = "urn:oid:2.999.60.1";
 pub const WEST: &str = "urn:oid:2.999.60.2";
 
-/// Two domains, a source and a client that may do everything with patients.
+/// Domains, a source and a client that may do everything with patients and documents.
 pub const WORLD: &str = "
 [[domains]]
 name = \"North\"
@@ -36,6 +36,8 @@ purpose = \"TREATMENT\"
 purposes = [\"OPERATIONS\"]
 find_patients = true
 feed = [\"NORTH\", \"WEST\"]
+find_documents = true
+provide_documents = true
 ";
 
 /// Registers patients over HL7 v2: identifiers in CX form, `family^given`, date of birth.
@@ -51,7 +53,8 @@ pub async fn register(solo: &Solo, patients: &[(&str, &str, &str)]) {
     }
 }
 
-const PATIENTS: [(&str, &str, &str); 2] = [
+/// Ada is known in two domains, Kim in one.
+pub const PATIENTS: [(&str, &str, &str); 2] = [
     ("N-44^^^&2.999.60.1&ISO~007^^^&2.999.60.2&ISO", "Okafor^Ada", "19870312"),
     ("N-45^^^&2.999.60.1&ISO", "Lee^Kim", "19590801"),
 ];

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use ihe_tests::harness::{Solo, Trail};
 use serde_json::{Value, json};
 
-use crate::iti_65::{PATIENTS, Parcel, WORLD, ada, provide};
-use crate::iti_83::{NORTH, register};
+use crate::iti_65::{Parcel, ada, provide};
+use crate::iti_83::{NORTH, PATIENTS, WORLD, register};
 
 #[tokio::test]
 async fn hostile_bundles_are_refused_and_the_gateway_goes_on() {

@@ -5,8 +5,7 @@ use ihe_tests::harness::Solo;
 use serde_json::Value;
 
 use super::{check, requests};
-use crate::iti_65::{PATIENTS, WORLD};
-use crate::iti_83::{NORTH, register};
+use crate::iti_83::{NORTH, PATIENTS, WORLD, register};
 
 /// The Patients that messages refer to, on servers of their suites.
 const SUBJECTS: [&str; 4] = [
