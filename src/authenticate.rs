@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use crate::directory::{Fingerprint, Partner};
+use crate::directory::{Fingerprint, NetworkKind, Partner};
 use crate::id::{Code, HomeCommunityId, Timestamp};
 use crate::trust::NetworkName;
 
@@ -120,6 +120,14 @@ impl Caller {
         match &self.kind {
             CallerKind::Partner(partner) => Some(partner),
             CallerKind::Source { .. } | CallerKind::Client(_) => None,
+        }
+    }
+
+    /// Whether it is one of our own systems, and no other community.
+    pub fn is_ours(&self) -> bool {
+        match &self.kind {
+            CallerKind::Partner(partner) => partner.kind == NetworkKind::Local,
+            CallerKind::Source { .. } | CallerKind::Client(_) => true,
         }
     }
 

@@ -17,6 +17,9 @@ pub enum PolicyRefusal {
     /// Not a transaction for this caller.
     #[error("the caller is not allowed to use {0}")]
     TransactionNotAllowed(Transaction),
+    /// What it would fill is for our own systems.
+    #[error("documents go into the repository from its community's own systems; others send to DocumentRecipient")]
+    NotOurs,
     /// No purpose of use: that is a refusal and not treatment (XP-01).
     #[error("the request states no purpose of use")]
     MissingPurpose,

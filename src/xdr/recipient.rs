@@ -12,7 +12,6 @@ use smol_str::SmolStr;
 use super::parcel::{Parcel, publish, to_partner, to_recipient};
 use crate::atna::Object;
 use crate::authenticate::Caller;
-use crate::directory::NetworkKind;
 use crate::ebxml::{ErrorCode, RegistryError, RegistryResponse};
 use crate::gateway::{Gateway, Match, Recipient};
 use crate::id::{HomeCommunityId, TraceId, Transaction as Iti};
@@ -202,7 +201,7 @@ pub fn recipient<'r>(recipients: &'r [Recipient], intended: &str) -> Option<&'r 
 /// Another community, for our own systems only: we carry nothing between two others.
 fn community(gateway: &Gateway, caller: &Caller, home: &HomeCommunityId) -> Result<SmolStr, Refused> {
     let unknown = |text: &str| refused(ErrorCode::XdsUnknownCommunity, text);
-    if caller.partner().is_none_or(|partner| partner.kind != NetworkKind::Local) {
+    if !caller.is_ours() {
         return Err(unknown("the community is none that is served here"));
     }
     match gateway.directory.resolve(home, Iti::Iti80) {

@@ -15,6 +15,7 @@ use crate::id::{TraceId, Transaction as Iti};
 use crate::metadata::{DocumentEntry, DocumentKind, ObjectId, Rules, Submission};
 use crate::pipeline::soap::{self, Soap};
 use crate::pipeline::{Call, Denied, Failure, Part, Received, Transaction};
+use crate::policy::PolicyRefusal;
 use crate::routing::package::Attachments;
 use crate::soap::mtom::content_id;
 use crate::storage::files::{FileError, Stored};
@@ -35,7 +36,11 @@ impl Transaction for ProvideAndRegister {
 
     fn echo(_: &Gateway, _: &Received, _: &soap::Message<'_>) {}
 
-    fn decode(_: &Gateway, _: &Caller, message: &soap::Message<'_>) -> Result<Request, Failure<Refused>> {
+    fn decode(_: &Gateway, caller: &Caller, message: &soap::Message<'_>) -> Result<Request, Failure<Refused>> {
+        // A partner that may push documents (XDR) may not decide what is on record here.
+        if !caller.is_ours() {
+            return Err(Denied::NotPermitted(PolicyRefusal::NotOurs).into());
+        }
         if !message.multipart {
             // ITI TF-2: V.3.6: the transaction is spoken in MTOM, and a plain message may hold half a document.
             return Err(Denied::Malformed("this transaction requires an MTOM/XOP package".into()).into());

@@ -186,6 +186,28 @@ async fn a_message_that_is_no_package_is_refused() {
     assert_eq!(world.trail(Site::Hub).lines(answer.trace()), ["ITI-41 C failure"]);
 }
 
+/// A partner may push documents to recipients (XDR). What is on record here is for our own systems to say.
+#[tokio::test]
+async fn other_communities_do_not_fill_the_repository() {
+    let world = World::shared();
+    let cx = someone().await;
+    let documents = [Document::new("text/plain", b"not ours")];
+    let (partner, parts) = (world.partner(Site::Hub), samples::attachments(&documents));
+    let body = samples::provide(samples::submission(&patient(&cx), &documents));
+    for service in [SERVICE, "RespondingGateway"] {
+        let letter = world.letter(Site::Hub, service, PROVIDE_ACTION, body.clone());
+        let answer = partner.ask_mtom(world.sandbox.hub.https, &format!("/{service}"), &letter, &parts).await;
+        let fault = answer.fault();
+        assert!(fault.reason.contains("others send to DocumentRecipient"), "{service}: {fault:?}");
+        assert_eq!(world.trail(Site::Hub).lines(letter.user()), ["ITI-41 C failure"], "{service}");
+    }
+    assert_eq!(found(&cx).await, 0);
+    let letter = world.letter(Site::Hub, "DocumentRecipient", PROVIDE_ACTION, body);
+    let answer = partner.ask_mtom(world.sandbox.hub.https, "/DocumentRecipient", &letter, &parts).await;
+    let response = answer.body(|body| RegistryResponse::decode(body).unwrap());
+    assert_eq!(response.errors[0].code.as_str(), "UnknownRecipient", "it is heard there: {:?}", response.errors);
+}
+
 #[tokio::test]
 async fn a_package_that_breaks_off_leaves_nothing() {
     let world = World::shared();
