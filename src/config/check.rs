@@ -3,9 +3,11 @@
 //! Nothing here changes anything, except that a file is made and removed to see whether the store can be written, and
 //! that the store of a gateway that crashed is brought to its last state to be looked at.
 
+mod destinations;
+
 use std::collections::HashMap;
 use std::fs;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -21,7 +23,7 @@ use x509_parser::public_key::PublicKey;
 use super::settings::{KeyPair, Settings};
 use crate::authenticate::ClientProof;
 use crate::directory::{self, NetworkKind, Partner, Problem, Problems, Snapshot};
-use crate::id::{Clock, ExchangePurpose, HomeCommunityId, Tenant, Timestamp};
+use crate::id::{Clock, ExchangePurpose, HomeCommunityId, Tenant, Timestamp, Transaction};
 use crate::storage::engine::{self, Engine, StoreError};
 use crate::storage::identities::Identities;
 use crate::storage::seal::Sealer;
@@ -62,12 +64,15 @@ pub fn run(path: &Path, clock: &Clock) -> Report {
     if settings.signing != settings.tls {
         check.key_pair("signing", &settings.signing, None, trust);
     }
-    check.partners(&settings, trust);
+    let (partners, problems) = directory::load(&settings.partners);
+    check.report.problems.extend(problems);
+    check.partners(&settings, &partners, trust);
+    check.destinations(&settings, &partners, trust);
     check.collectors(&settings, trust);
     check.clients(&settings, trust);
     check.store(&settings.store.folder);
     check.tables(&settings);
-    check.documents(&settings);
+    check.documents(&settings, &partners);
     check.clock(&settings);
     check.report
 }
@@ -133,25 +138,22 @@ impl Check {
         self.report.notes.push(self.told(key, text.into(), remedy));
     }
 
-    fn documents(&mut self, settings: &Settings) {
+    fn documents(&mut self, settings: &Settings, partners: &Snapshot) {
         let path = settings.documents.value_sets.as_deref();
         if let Some(Err(problems)) = path.map(super::value_sets::load) {
             self.report.problems.extend(problems);
         }
         let external = &settings.documents.external;
-        let (snapshot, _) = directory::load(&settings.partners);
-        let named = [("registry", &external.registry), ("submissions", &external.submissions)];
-        let named = named.into_iter().filter_map(|(key, partner)| Some((key.to_owned(), partner.as_ref()?)));
-        let kept = external.repositories.iter().map(|(id, partner)| (format!("repositories.{}", id.as_str()), partner));
-        for (key, partner) in named.chain(kept) {
-            if snapshot.named(partner).is_none() {
-                let text = format!("there is no partner {partner}");
-                self.problem(
-                    &format!("documents.external.{key}"),
-                    text,
-                    "give the name of a file in the folder of partners",
-                );
-            }
+        let key = |name: &str| format!("documents.external.{name}");
+        if let Some(registry) = &external.registry {
+            self.receiver(partners, &key("registry"), registry, &[Transaction::Iti18]);
+        }
+        if let Some(submissions) = &external.submissions {
+            let either = [Transaction::Iti41, Transaction::Iti42];
+            self.receiver(partners, &key("submissions"), submissions, &either);
+        }
+        for (id, partner) in &external.repositories {
+            self.receiver(partners, &key(&format!("repositories.{}", id.as_str())), partner, &[Transaction::Iti43]);
         }
         if let Some(on_demand) = &settings.documents.on_demand
             && !on_demand.program.is_file()
@@ -323,13 +325,11 @@ impl Check {
         }
     }
 
-    fn partners(&mut self, settings: &Settings, trust: Option<&Trust>) {
-        let (snapshot, problems) = directory::load(&settings.partners);
-        self.report.problems.extend(problems);
-        for partner in snapshot.partners() {
+    fn partners(&mut self, settings: &Settings, partners: &Snapshot, trust: Option<&Trust>) {
+        for partner in partners.partners() {
             self.partner(settings, partner, trust);
         }
-        self.overlaps(settings, &snapshot);
+        self.overlaps(settings, partners);
     }
 
     fn partner(&mut self, settings: &Settings, partner: &Partner, trust: Option<&Trust>) {
@@ -382,17 +382,9 @@ impl Check {
 
     fn collectors(&mut self, settings: &Settings, trust: Option<&Trust>) {
         for (at, collector) in settings.audit.collectors.iter().enumerate() {
-            let host = collector.host.as_str();
-            let found = (host, collector.port).to_socket_addrs().is_ok_and(|mut addresses| addresses.next().is_some());
-            if !found {
-                let text = format!("{host} is not found by name");
-                self.problem(&format!("audit.collectors[{at}].address"), text, "correct the name, or check DNS");
-            }
-            if trust.is_some_and(|trust| !has_anchor(trust, &collector.network)) {
-                let text = format!("no certificate is trusted for {}", collector.network);
-                let remedy = "put the collector's root certificate into that folder of the trust store";
-                self.problem(&format!("audit.collectors[{at}].network"), text, remedy);
-            }
+            let key = |name: &str| format!("audit.collectors[{at}].{name}");
+            self.reachable(&key("address"), &collector.host, collector.port);
+            self.trusted(&key("network"), &collector.network, trust);
         }
     }
 
@@ -400,24 +392,12 @@ impl Check {
     fn clients(&mut self, settings: &Settings, trust: Option<&Trust>) {
         for (at, client) in settings.clients.iter().enumerate() {
             let ClientProof::Name { network, .. } = &client.proof else { continue };
-            if trust.is_some_and(|trust| !has_anchor(trust, network)) {
-                let text = format!("no certificate is trusted for {network}");
-                let remedy = "put the root certificate that issues its certificate into that folder of the trust store";
-                self.problem(&format!("fhir_clients[{at}].network"), text, remedy);
-            }
+            self.trusted(&format!("fhir_clients[{at}].network"), network, trust);
         }
     }
 
     fn store(&mut self, folder: &Path) {
-        if folder.exists() && !folder.is_dir() {
-            let text = format!("{} is not a folder", folder.display());
-            return self.problem("store.folder", text, "name a folder, or remove the file that stands there");
-        }
-        let existing = folder.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
-        let probe = existing.join(format!(".causeway-check-{}", std::process::id()));
-        let written = fs::write(&probe, [0_u8; 4096]).and_then(|()| fs::remove_file(&probe));
-        if let Err(error) = written {
-            let text = format!("{} cannot be written: {error}", existing.display());
+        if let Some(text) = unwritable(folder) {
             self.problem("store.folder", text, "give the gateway's user the right to write there, and disk space");
         }
     }
@@ -495,6 +475,17 @@ impl Place {
         let line = self.lines.line(key);
         Problem { file: self.file.clone(), line, key: key.into(), text, remedy: remedy.into() }
     }
+}
+
+/// Why nothing can be written into a folder, which need not exist yet.
+fn unwritable(folder: &Path) -> Option<String> {
+    if folder.exists() && !folder.is_dir() {
+        return Some(format!("{} is not a folder", folder.display()));
+    }
+    let existing = folder.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
+    let probe = existing.join(format!(".causeway-check-{}", std::process::id()));
+    let written = fs::write(&probe, [0_u8; 4096]).and_then(|()| fs::remove_file(&probe));
+    written.err().map(|error| format!("{} cannot be written: {error}", existing.display()))
 }
 
 fn modified(path: &Path) -> Option<i64> {

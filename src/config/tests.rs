@@ -364,6 +364,52 @@ fn collectors_that_nobody_finds_are_told() {
     assert!(made.problem().contains("audit.collectors[1].address: collector.invalid is not found by name"));
 }
 
+/// Destinations, each with what is wrong: all is told at once, each with its place.
+#[test]
+fn destinations_that_deliveries_cannot_reach_are_told() {
+    let made = Installation::new();
+    made.write("occupied", "");
+    let east = fs::read_to_string(made.path("partners/east.toml")).unwrap();
+    for (name, home, urls) in [
+        ("silent", "2.999.41", "iti-55 = \"https://localhost/xcpd\""),
+        ("told", "2.999.42", "iti-46 = \"https://localhost/pix\""),
+    ] {
+        let text = east.replace("2.999.40\"", &format!("{home}\""));
+        let (before, _) = text.split_once("[urls]").unwrap();
+        made.write(&format!("partners/{name}.toml"), &format!("{before}[urls]\n{urls}\n"));
+    }
+    made.add(
+        "causeway.toml",
+        "[initiator]\nuser = \"x@y.example.org\"\npurpose = \"TREATMENT\"\n\
+         [[recipients]]\nname = \"a\"\ndefault = true\ninbox = \"occupied\"\n\
+         [[recipients]]\nname = \"b\"\norganizations = [\"2.999.1\"]\npartner = \"nobody\"\n\
+         [[recipients]]\nname = \"c\"\norganizations = [\"2.999.1\"]\npartner = \"silent\"\n\
+         [[recipients]]\nname = \"d\"\norganizations = [\"2.999.1\"]\nfhir = \"https://archive.invalid/r4\"\nnetwork = \"local\"\n\
+         [[recipients]]\nname = \"e\"\norganizations = [\"2.999.1\"]\ninbox = \"inbox/e\"\n\
+         [[recipients]]\nname = \"f\"\norganizations = [\"2.999.1\"]\nfhir = \"https://127.0.0.1/r4\"\nnetwork = \"carequality\"\n\
+         [[subscribers]]\nname = \"g\"\ndomains = [\"LAKESIDE\"]\naddress = \"ehr.invalid:2575\"\nnetwork = \"local\"\n\
+         application = \"E\"\nfacility = \"F\"\n\
+         [[subscribers]]\nname = \"h\"\ndomains = [\"LAKESIDE\"]\npartner = \"silent\"\n\
+         [[subscribers]]\nname = \"i\"\ndomains = [\"LAKESIDE\"]\npartner = \"told\"\npurpose = \"MARKETING\"\n",
+    );
+    let problems = made.check().problems;
+    assert!(problems.iter().all(|one| one.line.is_some() && !one.remedy.is_empty()), "{problems:?}");
+    let told: Vec<_> = problems.iter().map(|one| (one.key.as_str(), one.text.as_str())).collect();
+    let expected = [
+        ("recipients[0].inbox", format!("{} is not a folder", made.path("occupied").display())),
+        ("recipients[1].partner", "there is no partner nobody".into()),
+        ("recipients[2].partner", "the partner silent has no address for ITI-41".into()),
+        ("recipients[3].fhir", "archive.invalid is not found by name".into()),
+        ("recipients[3].network", "no certificate is trusted for local".into()),
+        ("subscribers[0].address", "ehr.invalid is not found by name".into()),
+        ("subscribers[0].network", "no certificate is trusted for local".into()),
+        ("subscribers[1].partner", "the partner silent has no address for ITI-46".into()),
+        ("subscribers[2].purpose", "told does not answer requests for MARKETING".into()),
+    ];
+    assert_eq!(told, expected.iter().map(|(key, text)| (*key, text.as_str())).collect::<Vec<_>>());
+    assert!(!made.path("inbox").exists(), "a check makes nothing");
+}
+
 #[test]
 fn a_clock_that_is_behind_is_told() {
     let mut made = Installation::new();
