@@ -374,26 +374,15 @@ async fn bring(
             let told = &mut account.documents[*at];
             told.size = Some(stored.digests().size);
             told.file = Some(file);
-            told.note = entry.and_then(|entry| contradiction(entry, &stored));
+            // On-demand entries promise nothing.
+            let stable = entry.filter(|entry| entry.kind == DocumentKind::Stable);
+            told.note = stable.and_then(|entry| xca::contradiction(entry.hash.as_deref(), entry.size, &stored));
             if told.mime_type.is_empty() {
                 told.mime_type = document.mime_type;
             }
         }
     }
     Ok(())
-}
-
-/// What the metadata promised and the document is not. On-demand entries promise nothing.
-fn contradiction(entry: &DocumentEntry, stored: &Stored) -> Option<String> {
-    let digests = stored.digests();
-    if entry.kind == DocumentKind::OnDemand {
-        return None;
-    }
-    if entry.hash.as_deref().is_some_and(|hash| !hash.eq_ignore_ascii_case(&digests.sha1)) {
-        return Some("its bytes are not those that the metadata names by their hash".into());
-    }
-    let size = entry.size.filter(|size| *size != digests.size)?;
-    Some(format!("it has {} bytes where the metadata says {size}", digests.size))
 }
 
 /// Writes a document into the partner's folder, under its unique id.
@@ -405,9 +394,7 @@ async fn write(
 ) -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>> {
     let folder = out.join(partner);
     tokio::fs::create_dir_all(&folder).await?;
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
-    let name: String = document.id.document.bare().chars().map(plain).take(120).collect();
-    let path = folder.join(format!("{}.{}", name.trim_start_matches('.'), ending(&document.mime_type)));
+    let path = folder.join(format!("{}.{}", file_name(&document.id.document), ending(&document.mime_type)));
     let mut options = tokio::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path).await?;
     let mut pieces = std::pin::pin!(stored.read().await?);
@@ -416,6 +403,12 @@ async fn write(
     }
     file.sync_all().await?;
     Ok(path)
+}
+
+/// A unique id as the name of a file.
+pub(super) fn file_name(id: &DocumentUniqueId) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
+    id.bare().chars().map(plain).take(120).collect::<String>().trim_start_matches('.').to_owned()
 }
 
 /// The usual ending of files of a media type.

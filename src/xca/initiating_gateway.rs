@@ -226,6 +226,16 @@ pub struct Brought {
     pub notes: Vec<String>,
 }
 
+/// What the metadata of a query answer promised, and the document that came is not.
+pub fn contradiction(hash: Option<&str>, size: Option<u64>, stored: &Stored) -> Option<String> {
+    let digests = stored.digests();
+    if hash.is_some_and(|hash| !hash.eq_ignore_ascii_case(&digests.sha1)) {
+        return Some("its bytes are not those that the metadata names by their hash".into());
+    }
+    let size = size.filter(|size| *size != digests.size)?;
+    Some(format!("it has {} bytes where the metadata says {size}", digests.size))
+}
+
 /// Divides documents among requests: one partner at a time, no more at once than it takes.
 pub fn batches(documents: Vec<(DocumentId, Arc<Partner>)>) -> Vec<Batch> {
     let mut batches: Vec<Batch> = Vec::new();

@@ -4,6 +4,7 @@
 use causeway::app::App;
 use causeway::config;
 use causeway::fhir::json;
+use causeway::fhir::mhd::retrieve::Handle;
 use causeway::id::Clock;
 use causeway::sandbox::samples::Community;
 use causeway::sandbox::{Sandbox, leaf_of};
@@ -104,6 +105,22 @@ async fn a_search_reaches_every_community_and_tells_what_became_of_each() {
         let attachment = &resource["content"][0]["attachment"];
         assert_eq!(headers["content-type"], attachment["contentType"].as_str().unwrap());
         assert_eq!(attachment["size"].as_u64().unwrap_or(body.len() as u64), body.len() as u64);
+    }
+    // Where the metadata told a hash or a size, other bytes are refused, with the reason.
+    let names = &hospital.gateway.names;
+    let mut told_of = found.iter().filter_map(|(_, url)| {
+        let handle = Handle::from_segment(names.unsealed(url.rsplit('/').next().unwrap()).unwrap()).unwrap();
+        (handle.hash.is_some() && handle.size.is_some()).then_some(handle)
+    });
+    let handle = told_of.next().expect("communities tell hashes");
+    for (other, reason) in [
+        (Handle { hash: Some("da39a3ee5e6b4b0d3255bfef95601890afd80709".into()), ..handle.clone() }, "by their hash"),
+        (Handle { size: handle.size.map(|size| size + 1), ..handle.clone() }, "where the metadata says"),
+    ] {
+        let url = format!("{base}/fhir/Binary/{}", names.sealed(&other.to_segment()));
+        let (status, _, body) = fetch(&ward, &url).await;
+        let text = String::from_utf8_lossy(&body);
+        assert!(status == 502 && text.contains("another document") && text.contains(reason), "{status}: {text}");
     }
     let trail = Trail::of(&hospital.gateway);
     let lines = trail.lines("documents@bayside.example.org");

@@ -59,6 +59,8 @@ pub enum Does {
     SendsUnasked,
     SendsInline,
     LosesAttachment,
+    TellsAnotherHash,
+    TellsAnotherSize,
 }
 
 /// Which certificate a partner's server shows.
@@ -113,6 +115,8 @@ const CASES: &[Case] = &[
     case("cut-document", Does::TruncatesDocument, &[FINE, FINE, ("refused", "")]),
     case("unasked", Does::SendsUnasked, &[FINE, FINE, ("refused", "nobody asked for")]),
     case("inline", Does::SendsInline, &[FINE, FINE, FINE]),
+    case("other-hash", Does::TellsAnotherHash, &[FINE, FINE, FINE]),
+    case("other-size", Does::TellsAnotherSize, &[FINE, FINE, FINE]),
     case("no-attachment", Does::LosesAttachment, &[FINE, FINE, ("refused", "not in the answer")]),
     shows("wrong-name", Shows::OtherName, &[("unreachable", "name")]),
     shows("expired", Shows::Expired, &[("unreachable", "expired")]),
@@ -294,6 +298,11 @@ impl Server {
         let home = if self.does == Does::NamesAnotherHome { "urn:oid:2.999.51".parse().unwrap() } else { self.home() };
         entry.home = Some(home);
         entry.repository = RepositoryId::new("2.999.50.9").ok();
+        match self.does {
+            Does::TellsAnotherHash => entry.hash = Some("a94a8fe5ccb19ba61c4c0873d391e987982fbbd3".into()),
+            Does::TellsAnotherSize => entry.size = Some(7),
+            _ => {}
+        }
         entry
     }
 }
@@ -435,7 +444,16 @@ async fn every_partner_ends_in_one_state_and_none_spoils_the_others() {
     let mut brought: Vec<&str> =
         account.documents.iter().filter(|one| one.file.is_some()).map(|one| &*one.partner).collect();
     brought.sort_unstable();
-    assert_eq!(brought, ["another-home", "answers", "inline"]);
+    assert_eq!(brought, ["another-home", "answers", "inline", "other-hash", "other-size"]);
+    // What is not what the metadata promised is not passed over in silence.
+    let noted = account.documents.iter().filter_map(|one| Some((&*one.partner, one.note.as_deref()?)));
+    let mut noted: Vec<_> = noted.collect();
+    noted.sort_unstable();
+    let expected = [
+        ("other-hash", "its bytes are not those that the metadata names by their hash"),
+        ("other-size", "it has 37 bytes where the metadata says 7"),
+    ];
+    assert_eq!(noted, expected);
 
     // The trace tells the same, without the partners' own words, which may name the patient.
     let trace = gateway.gateway.traces.get(account.trace).unwrap().unwrap();

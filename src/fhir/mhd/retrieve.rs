@@ -17,14 +17,21 @@ pub struct Handle {
     pub unique_id: DocumentUniqueId,
     /// The partner through which the community was found, by its key in the directory.
     pub via: Option<SmolStr>,
+    /// The hash that the community told with it (SHA-1 in hexadecimal).
+    pub hash: Option<SmolStr>,
+    /// The size that the community told with it.
+    pub size: Option<u64>,
 }
 
 impl Handle {
-    /// One segment of a path: base64url of the four with a line feed between them, which none of them has.
+    /// One segment of a path: base64url of the six with a line feed between them, which none of them has.
     pub fn to_segment(&self) -> String {
         let home = self.home.as_ref().map(ToString::to_string).unwrap_or_default();
         let via = self.via.as_deref().unwrap_or_default();
-        URL_SAFE_NO_PAD.encode(format!("{home}\n{}\n{}\n{via}", self.repository, self.unique_id))
+        let hash = self.hash.as_deref().unwrap_or_default();
+        let size = self.size.map(|size| size.to_string()).unwrap_or_default();
+        let text = format!("{home}\n{}\n{}\n{via}\n{hash}\n{size}", self.repository, self.unique_id);
+        URL_SAFE_NO_PAD.encode(text)
     }
 
     /// Back from the segment; none for what was not written here.
@@ -32,6 +39,8 @@ impl Handle {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(segment).ok()?).ok()?;
         let mut parts = text.split('\n');
         let (home, repository, unique_id, via) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        // Addresses that an earlier version gave out have four parts.
+        let (hash, size) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if parts.next().is_some() {
             return None;
         }
@@ -41,6 +50,8 @@ impl Handle {
             repository: RepositoryId::new(repository).ok()?,
             unique_id: DocumentUniqueId::new(unique_id).ok()?,
             via: Some(via).filter(|via| !via.is_empty()).map(Into::into),
+            hash: Some(hash).filter(|hash| !hash.is_empty()).map(Into::into),
+            size: if size.is_empty() { None } else { Some(size.parse().ok()?) },
         })
     }
 }
@@ -85,10 +96,16 @@ mod tests {
                 repository: RepositoryId::new("2.999.5").unwrap(),
                 unique_id: DocumentUniqueId::new("2.999.9.1^a/b c").unwrap(),
                 via: Some("north".into()),
+                hash: Some("da39a3ee5e6b4b0d3255bfef95601890afd80709".into()),
+                size: Some(0),
             };
             let segment = handle.to_segment();
             assert!(segment.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{segment}");
-            assert_eq!(Handle::from_segment(&segment), Some(handle));
+            assert_eq!(Handle::from_segment(&segment), Some(handle.clone()));
+            let text = URL_SAFE_NO_PAD.decode(segment).unwrap();
+            let four: Vec<&[u8]> = text.split(|byte| *byte == b'\n').take(4).collect();
+            let earlier = Handle::from_segment(&URL_SAFE_NO_PAD.encode(four.join(&b'\n')));
+            assert_eq!(earlier, Some(Handle { hash: None, size: None, ..handle }));
         }
     }
 

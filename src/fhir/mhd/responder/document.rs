@@ -22,7 +22,7 @@ use crate::pipeline::outgoing::Errands;
 use crate::pipeline::{Call, Failure, Part, Received, Transaction};
 use crate::routing::exchange::CallBody;
 use crate::routing::fan_out::State;
-use crate::xca::initiating_gateway::{batches, retrieve};
+use crate::xca::initiating_gateway::{batches, contradiction, retrieve};
 use crate::xds::registry;
 use crate::xds::retrieve::DocumentId;
 
@@ -164,6 +164,10 @@ async fn kept_elsewhere(
             false => Refusal::Partner(format!("the community did not give the document: {}", brought.notes.join("; "))),
         });
     };
+    if let Some(contradiction) = contradiction(handle.hash.as_deref(), handle.size, &stored) {
+        let text = format!("the community gave another document than it told of: {contradiction}; search again");
+        return Err(Refusal::Partner(text));
+    }
     let content = stored.read().await.map_err(|error| {
         tracing::error!(%error, "a document that was fetched could not be read");
         Refusal::Internal

@@ -14,7 +14,7 @@ use crate::fhir::resource::{Identifier, Reference, date_time};
 use crate::gateway::Gateway;
 use crate::id::{Dtm, PatientId};
 use crate::metadata::query::{Query, Selector};
-use crate::metadata::{Association, AssociationKind, DocumentEntry, Object, ObjectId};
+use crate::metadata::{Association, AssociationKind, DocumentEntry, DocumentKind, Object, ObjectId};
 use crate::storage::identities::{PersonKey, Resolution};
 
 /// More than the objects around one page.
@@ -35,7 +35,10 @@ pub fn document_url(gateway: &Gateway, entry: &DocumentEntry, via: Option<&SmolS
     if let Some(uri) = entry.uri.as_ref().filter(|uri| is_elsewhere && uri.starts_with("https://")) {
         return uri.clone();
     }
-    let handle = Handle { home, repository, unique_id: entry.unique_id.clone(), via: via.cloned() };
+    // What another community tells of a stable document is compared with what it gives. Here that is done anyway.
+    let told = Some(entry).filter(|entry| home.is_some() && entry.kind == DocumentKind::Stable);
+    let (hash, size) = (told.and_then(|entry| entry.hash.clone()), told.and_then(|entry| entry.size));
+    let handle = Handle { home, repository, unique_id: entry.unique_id.clone(), via: via.cloned(), hash, size };
     format_smolstr!("{}/Binary/{}", person::base(gateway), gateway.names.sealed(&handle.to_segment()))
 }
 
