@@ -29,7 +29,7 @@ use crate::xcpd::initiating_gateway::Sought;
 pub use deliver::Consignment;
 pub use documents::{Imported, ImportedDocument, Listed};
 pub use fetch::{Account, DocumentAccount, MatchAccount};
-pub use show::{Clinical, Shown};
+pub use show::{Clinical, Shown, Viewed};
 
 /// Something to be done.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -228,8 +228,8 @@ pub enum Outcome {
     Documents(Vec<Listed>),
     /// Of a look at one document.
     Document(Shown),
-    /// The file that was written.
-    File(PathBuf),
+    /// Of one that was written to be looked at.
+    Viewed(Viewed),
     /// Of finding patients and saying who is who.
     Patients(Box<patients::Reply>),
     /// Of a look at past exchanges.
@@ -286,7 +286,7 @@ pub async fn run_watched(gateway: &Arc<Gateway>, operation: Operation, watch: &W
             show::show(gateway, &user, &document).await.map(Outcome::Document)
         }
         Operation::ViewDocument { user, document, out } => {
-            show::view(gateway, &user, &document, &out).await.map(Outcome::File)
+            show::view(gateway, &user, &document, &out).await.map(Outcome::Viewed)
         }
         Operation::ImportPatients { request } => {
             import::run(gateway, &request, watch).await.map(Outcome::PatientsImported).map_err(OperationError::new)

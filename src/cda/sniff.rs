@@ -40,6 +40,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What people call it, with its article.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cda => "a clinical document",
+            Self::OtherXml => "XML of another kind",
+            Self::Pdf => "a PDF",
+            Self::Jpeg | Self::Png | Self::Gif | Self::Tiff | Self::Bmp | Self::Webp => "an image",
+            Self::Text => "plain text",
+            Self::Zip => "a ZIP archive",
+            Self::Unknown => "of a kind that is not known here",
+        }
+    }
+
     /// The media type for `DocumentEntry.mimeType`; `text/xml` for a CDA (IHE PCC TF-2: 4.1.1).
     pub fn media_type(self) -> &'static str {
         match self {

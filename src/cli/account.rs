@@ -4,7 +4,7 @@ use crate::atna::verify::Report;
 use crate::bulk::{export, import};
 use crate::ebxml::ErrorCode;
 use crate::id::Transaction;
-use crate::operations::{Account, Imported, Listed, Outcome, Shown};
+use crate::operations::{Account, Imported, Listed, Outcome, Shown, Viewed};
 use crate::storage::deliveries::{Delivery, Kind, State};
 use crate::storage::identities::Import;
 use crate::storage::traces::{Step, Trace};
@@ -109,6 +109,16 @@ pub fn shown(shown: &Shown) -> String {
         for missing in &clinical.missing {
             line(&mut text, &format!("  its header lacks {missing}"));
         }
+    }
+    text
+}
+
+/// Where a document was written, and why it is no page.
+fn viewed(viewed: &Viewed) -> String {
+    let mut text = String::new();
+    line(&mut text, &viewed.file.display().to_string());
+    if let Some(note) = &viewed.note {
+        line(&mut text, note);
     }
     text
 }
@@ -257,7 +267,7 @@ pub fn outcome(outcome: &Outcome) -> String {
         Outcome::Account(one) => account(one),
         Outcome::Imported(one) => imported(one),
         Outcome::Document(one) => shown(one),
-        Outcome::File(path) => format!("{}\n", path.display()),
+        Outcome::Viewed(viewed) => self::viewed(viewed),
         Outcome::Documents(list) => listed(list),
         Outcome::Traces(list) if list.is_empty() => "no exchanges yet\n".into(),
         Outcome::Traces(list) => list.iter().map(trace).collect(),

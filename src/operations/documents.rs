@@ -21,8 +21,8 @@ use crate::storage::identities::{Person, Resolution};
 use crate::xds::repository::{keep, submission_objects};
 use crate::xds::stored_query;
 
-/// How much of a file is looked at for its kind and its header.
-const HEAD: usize = 1 << 20;
+/// How much of a document is looked at for its kind and its header.
+pub(super) const HEAD: usize = 1 << 20;
 
 /// What an import came to.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

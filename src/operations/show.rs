@@ -1,19 +1,22 @@
 //! One document of our repository: its metadata with what a clinical document says of itself, and a page to look at.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 
 use super::OperationError;
-use super::documents::record;
-use super::fetch::ending;
+use super::documents::{HEAD, record};
+use super::fetch::{ending, file_name};
 use crate::atna::{Object, Outcome};
 use crate::cda::{self, Agreement, Header, Kind, check_required};
 use crate::gateway::Gateway;
-use crate::id::{Code, DocumentUniqueId, PatientId, RepositoryId, Transaction as Iti};
+use crate::id::{Code, DocumentUniqueId, PatientId, Transaction as Iti};
 use crate::metadata::DocumentEntry;
 use crate::storage::documents::StoredDocument;
 use crate::xds::registry;
@@ -46,55 +49,60 @@ pub struct Clinical {
     pub missing: Vec<String>,
 }
 
-/// Shows the metadata of one document, and what its header says.
+/// A document that was written for somebody to look at.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Viewed {
+    /// Where it is.
+    pub file: PathBuf,
+    /// Why it is no page, if it is none.
+    pub note: Option<String>,
+}
+
+/// Shows the metadata of one document, and what its header says. Of a long document only the beginning is read.
 pub async fn show(gateway: &Arc<Gateway>, user: &str, document: &str) -> Result<Shown, OperationError> {
     let (id, stored) = find(gateway, document)?;
     let clinical = match &stored.content {
-        Some(_) => {
-            let bytes = read(gateway, &id, &stored).await?;
-            (cda::sniff(&bytes) == Kind::Cda)
-                .then(|| cda::header::read(&bytes, &cda::Limits::default()))
-                .transpose()
-                .map_err(OperationError::new)?
-                .map(|header| clinical(gateway, &stored.entry, &header))
-                .transpose()?
-        }
+        Some(_) => describe(gateway, &stored.entry, &Begun::open(gateway, &id, &stored).await?.head)?,
         None => None,
     };
-    let mut objects: Vec<Object> = stored.entry.patient_id.iter().map(Object::patient).collect();
-    objects.push(Object::document(&id, stored.entry.repository.as_ref(), stored.entry.home.as_ref()));
-    record(gateway, Iti::Iti43, user, objects, Outcome::Success, None).await?;
+    recorded(gateway, user, &id, &stored).await?;
     Ok(Shown { attributes: attributes(&stored.entry), clinical })
 }
 
 /// Writes one document to a file that only its owner can read: a clinical document as a page without scripts, links or
 /// style of its own, anything else as it is. `out` is a folder, or the name of a file that does not exist yet.
-pub async fn view(gateway: &Arc<Gateway>, user: &str, document: &str, out: &Path) -> Result<PathBuf, OperationError> {
+pub async fn view(gateway: &Arc<Gateway>, user: &str, document: &str, out: &Path) -> Result<Viewed, OperationError> {
     let (id, stored) = find(gateway, document)?;
-    let bytes = read(gateway, &id, &stored).await?;
-    let (content, ending) = match cda::sniff(&bytes) {
+    let begun = Begun::open(gateway, &id, &stored).await?;
+    let kind = cda::sniff(&begun.head);
+    let (content, ending, note) = match kind {
         Kind::Cda => {
-            (cda::view::html(&bytes, &cda::Limits::default()).map_err(OperationError::new)?.into_bytes(), "html")
+            let limits = cda::Limits::default();
+            let page = cda::view::html(&begun.whole(limits.document).await?, &limits).map_err(OperationError::new)?;
+            (Begun { head: page.into_bytes(), rest: stream::empty().boxed() }, "html", None)
         }
-        _ => (bytes, ending(&stored.entry.mime_type)),
+        kind => {
+            let text = format!("The document is {} and no clinical document, so it was written as it is.", kind.name());
+            (begun, ending(&stored.entry.mime_type), Some(text))
+        }
     };
-    let path = if out.is_dir() { out.join(format!("{}.{ending}", file_name(&id))) } else { out.to_owned() };
+    let file = if out.is_dir() { out.join(format!("{}.{ending}", file_name(&id))) } else { out.to_owned() };
     // Recorded first: what cannot be recorded is not shown.
-    let mut objects: Vec<Object> = stored.entry.patient_id.iter().map(Object::patient).collect();
-    objects.push(Object::document(&id, stored.entry.repository.as_ref(), stored.entry.home.as_ref()));
-    record(gateway, Iti::Iti43, user, objects, Outcome::Success, None).await?;
-    let about = |error: std::io::Error| OperationError(format!("{}: {error}", path.display()));
-    let mut options = tokio::fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(&path).await.map_err(about)?;
-    file.write_all(&content).await.map_err(about)?;
-    file.sync_all().await.map_err(about)?;
-    Ok(path)
+    recorded(gateway, user, &id, &stored).await?;
+    content.write(&file).await?;
+    Ok(Viewed { file, note })
 }
 
-/// A unique id as the name of a file.
-fn file_name(id: &DocumentUniqueId) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
-    id.bare().chars().map(plain).take(120).collect::<String>().trim_start_matches('.').to_owned()
+/// Records that a user looked at a document.
+async fn recorded(
+    gateway: &Gateway,
+    user: &str,
+    id: &DocumentUniqueId,
+    stored: &StoredDocument,
+) -> Result<(), OperationError> {
+    let patient = stored.entry.patient_id.iter().map(Object::patient);
+    let document = Object::document(id, stored.entry.repository.as_ref(), stored.entry.home.as_ref());
+    record(gateway, Iti::Iti43, user, patient.chain([document]).collect(), Outcome::Success, None).await
 }
 
 fn find(gateway: &Gateway, document: &str) -> Result<(DocumentUniqueId, StoredDocument), OperationError> {
@@ -104,21 +112,68 @@ fn find(gateway: &Gateway, document: &str) -> Result<(DocumentUniqueId, StoredDo
     Ok((id, stored))
 }
 
-/// The bytes, as far as a page may be long; they are those of the hash, or it is an error.
-async fn read(gateway: &Gateway, id: &DocumentUniqueId, stored: &StoredDocument) -> Result<Vec<u8>, OperationError> {
-    let limit = cda::Limits::default().document;
-    let repository: Option<&RepositoryId> = stored.entry.repository.as_ref();
-    let repository = repository.ok_or_else(|| OperationError::new("the entry names no repository"))?.clone();
-    let wanted = DocumentId { home: None, repository, document: id.clone() };
-    let opened = registry::open(gateway, &wanted, None).await.map_err(|(_, text)| OperationError::new(text))?;
-    let read = opened.content.map_err(OperationError::new).try_fold(Vec::new(), |mut all, piece| async move {
-        if all.len() + piece.len() > limit {
-            return Err(OperationError(format!("the document is larger than {limit} bytes")));
+/// A document whose beginning is at hand, and the rest of it still to come. Once all has come, the bytes are those of the
+/// hash, or it is an error.
+struct Begun {
+    head: Vec<u8>,
+    rest: BoxStream<'static, io::Result<Bytes>>,
+}
+
+impl Begun {
+    async fn open(gateway: &Gateway, id: &DocumentUniqueId, stored: &StoredDocument) -> Result<Self, OperationError> {
+        let repository = stored.entry.repository.clone();
+        let repository = repository.ok_or_else(|| OperationError::new("the entry names no repository"))?;
+        let wanted = DocumentId { home: None, repository, document: id.clone() };
+        let opened = registry::open(gateway, &wanted, None).await.map_err(|(_, text)| OperationError::new(text))?;
+        let mut begun = Self { head: Vec::new(), rest: opened.content.fuse().boxed() };
+        while begun.head.len() < HEAD
+            && let Some(piece) = begun.rest.next().await
+        {
+            begun.head.extend_from_slice(&piece.map_err(OperationError::new)?);
         }
-        all.extend_from_slice(&piece);
-        Ok(all)
-    });
-    read.await
+        Ok(begun)
+    }
+
+    /// All of it, if that is not too much.
+    async fn whole(mut self, limit: usize) -> Result<Vec<u8>, OperationError> {
+        while let Some(piece) = self.rest.next().await {
+            let piece = piece.map_err(OperationError::new)?;
+            if self.head.len() + piece.len() > limit {
+                return Err(OperationError(format!("the document is longer than {limit} bytes, too long for a page")));
+            }
+            self.head.extend_from_slice(&piece);
+        }
+        Ok(self.head)
+    }
+
+    /// Writes it to a file of its own. What turns out to be damaged does not stay there.
+    async fn write(self, path: &Path) -> Result<(), OperationError> {
+        let about = |error: io::Error| OperationError(format!("{}: {error}", path.display()));
+        let mut options = tokio::fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(path).await.map_err(about)?;
+        let write = async {
+            file.write_all(&self.head).await?;
+            let mut rest = self.rest;
+            while let Some(piece) = rest.next().await {
+                file.write_all(&piece?).await?;
+            }
+            file.sync_all().await
+        };
+        if let Err(error) = write.await {
+            tokio::fs::remove_file(path).await.map_err(about)?;
+            return Err(about(error));
+        }
+        Ok(())
+    }
+}
+
+/// What a clinical document says of itself; nothing if it is none.
+fn describe(gateway: &Gateway, entry: &DocumentEntry, head: &[u8]) -> Result<Option<Clinical>, OperationError> {
+    if cda::sniff(head) != Kind::Cda {
+        return Ok(None);
+    }
+    let header = cda::header::read(head, &cda::Limits::default()).map_err(OperationError::new)?;
+    clinical(gateway, entry, &header).map(Some)
 }
 
 fn clinical(gateway: &Gateway, entry: &DocumentEntry, header: &Header) -> Result<Clinical, OperationError> {

@@ -27,6 +27,8 @@ mod crash_gateway;
 #[cfg(test)]
 mod crash_store;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod external_registry;
 // Marked as a test, so that its helpers may panic like the tests do.
 #[cfg(test)]

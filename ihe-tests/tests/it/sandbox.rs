@@ -93,7 +93,8 @@ fn documents_can_be_looked_at(folder: &Path, outside: &Path) {
     let (again, told) = documents(&["view", &clinical, "--out", page.to_str().unwrap()]);
     assert!(!again && told.contains("exists"), "{told}");
     let (_, told) = documents(&["view", &letter, "--out", outside.to_str().unwrap()]);
-    assert!(std::fs::read(told.trim()).unwrap().starts_with(b"%PDF"), "{told}");
+    assert!(std::fs::read(told.lines().next().unwrap()).unwrap().starts_with(b"%PDF"), "{told}");
+    assert!(told.contains("The document is a PDF and no clinical document"), "{told}");
 
     let (known, told) = documents(&["show", "2.999.404"]);
     assert!(!known && told.contains("no such document"), "{told}");
