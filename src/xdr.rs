@@ -3,6 +3,7 @@
 //! `recipient` takes them in, for the recipients that the operator names or for another community; `sender` delivers
 //! them from the queue, those of others and our own. What is in the queue is a [`Parcel`].
 
+mod bundle;
 pub mod inbox;
 pub mod parcel;
 pub mod recipient;

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use smol_str::SmolStr;
 use tokio::time::Instant;
 
+use super::bundle::{Placeholder, filled};
 use super::inbox;
 use super::parcel::{Enclosed, Parcel, to_recipient};
 use super::recipient::GATEWAY_ACTION;
@@ -23,7 +24,7 @@ use crate::id::{ExchangePurpose, Transaction as Iti};
 use crate::pipeline::delivery::{Verdict, reported};
 use crate::pipeline::outgoing::{Errands, Told};
 use crate::routing::call::Letter;
-use crate::routing::exchange::{Endpoint, ExchangeError, HttpCall};
+use crate::routing::exchange::{CallBody, Endpoint, ExchangeError, HttpCall};
 use crate::routing::package::Document;
 use crate::soap::mtom::ContentId;
 use crate::storage::deliveries::Delivery;
@@ -36,8 +37,6 @@ use crate::xds::registration::register;
 use crate::xds::repository::PROVIDE_ACTION;
 use crate::xml::Writer;
 
-/// The most bytes of documents in a Bundle: it is made in memory.
-const LARGEST_BUNDLE: u64 = 64 << 20;
 /// Bytes a second that a receiver must take of a large submission; its timeout is longer by what that comes to.
 const SLOWEST: u64 = 1 << 20;
 /// The longest answer to a Bundle, and the time for it.
@@ -225,12 +224,17 @@ async fn provide(
         documents,
         patient: parcel.submission.set.patient_id.clone(),
     };
-    let more = Duration::from_secs(parcel.size() / SLOWEST);
+    let more = more_time(parcel);
     let read = |body: crate::xml::Element<'_>| RegistryResponse::decode(body).map_err(|error| error.to_string());
     match gateway.outgoing.send_large(partner, &url, letter, &errand, more, read).await {
         Ok((response, _)) => judge(&response.errors),
         Err(error) => Verdict::of_call(&error),
     }
+}
+
+/// What a submission may take beyond the usual time.
+fn more_time(parcel: &Parcel) -> Duration {
+    Duration::from_secs(parcel.size() / SLOWEST)
 }
 
 async fn open(gateway: &Gateway, parcel: &Parcel, document: &Enclosed, id: ContentId) -> Result<Document, FileError> {
@@ -292,27 +296,16 @@ async fn post_bundle(
     url: &ServiceUrl,
     network: &NetworkName,
 ) -> Verdict {
-    if parcel.size() > LARGEST_BUNDLE {
-        let text =
-            format!("the documents are larger than {} MiB, which a FHIR system does not get", LARGEST_BUNDLE >> 20);
-        return Verdict::refused(&ErrorCode::XdsRepositoryOutOfResources, text);
-    }
     let mut documents = Vec::with_capacity(parcel.documents.len());
+    let mut contents = Vec::with_capacity(parcel.documents.len());
     for enclosed in &parcel.documents {
-        let read = async {
-            let Document { media_type, mut content, .. } = open(gateway, parcel, enclosed, ContentId::random()).await?;
-            let mut bytes = Vec::with_capacity(usize::try_from(enclosed.size).unwrap_or(0));
-            while let Some(piece) = content.next().await {
-                bytes.extend_from_slice(&piece.map_err(FileError::Io)?);
+        let placeholder = Placeholder::random();
+        match open(gateway, parcel, enclosed, ContentId::random()).await {
+            Ok(Document { media_type, content, .. }) => {
+                let (entry, mime_type, bytes) = (enclosed.entry.clone(), media_type.into(), placeholder.bytes());
+                documents.push(mhd::Document { entry, mime_type, bytes });
+                contents.push((placeholder, content));
             }
-            Ok::<_, FileError>(mhd::Document {
-                entry: enclosed.entry.clone(),
-                mime_type: media_type.into(),
-                bytes: bytes.into(),
-            })
-        };
-        match read.await {
-            Ok(document) => documents.push(document),
             Err(error) => return unreadable(&error),
         }
     }
@@ -320,16 +313,17 @@ async fn post_bundle(
     let identifier = patient.map(|patient| Identifier::of(patient, Some(&gateway.domains)));
     let subject = Reference { reference: None, identifier };
     let bundle = mhd::Provide::encode(&parcel.submission, &documents, &subject).encode();
-    drop(documents);
+    let timeout = BUNDLE_TIMEOUT + more_time(parcel);
     let endpoint = Endpoint {
         url: url.uri().clone(),
         network: network.clone(),
         partner: delivery.to.clone(),
-        timeout: BUNDLE_TIMEOUT,
+        timeout,
         answer_limit: BUNDLE_ANSWER,
     };
-    let call = HttpCall::post("application/fhir+json; charset=UTF-8", Bytes::from(bundle.to_string()));
-    let answer = match gateway.outgoing.exchange().call(&endpoint, call, Instant::now() + BUNDLE_TIMEOUT).await {
+    let mut call = HttpCall::post("application/fhir+json; charset=UTF-8", Bytes::new());
+    call.body = CallBody::Stream(filled(bundle.to_string(), contents));
+    let answer = match gateway.outgoing.exchange().call(&endpoint, call, Instant::now() + timeout).await {
         Ok(answer) => answer,
         Err(error) => return Verdict::away(error),
     };

@@ -18,8 +18,10 @@ use hyper::http::request::Builder;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::letter::Letter;
 use super::schema;
@@ -69,6 +71,27 @@ impl Client {
             (head.status.as_u16(), head.headers, body.collect().await.unwrap().to_bytes())
         };
         tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time")
+    }
+
+    /// Begins to send a body of some length and stops. Dropped, the connection ends.
+    pub async fn begin(
+        &self,
+        to: SocketAddr,
+        path: &str,
+        (content_type, half): (&str, Bytes),
+        length: usize,
+    ) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(to).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        let mut stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n\
+             Content-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&half).await.unwrap();
+        stream.flush().await.unwrap();
+        stream
     }
 
     /// Sends an envelope as plain SOAP 1.2 and reads the answer.

@@ -16,11 +16,15 @@ use causeway::xds::provide::{Content, ProvidedDocument, Request, home_of_header,
 use causeway::xds::register;
 use causeway::xds::repository::PROVIDE_ACTION;
 use causeway::xml::{Limits, Writer, parse};
-use ihe_tests::harness::client::Attachment;
+use hyper::Method;
+use ihe_tests::harness::client::{Attachment, packed};
+use ihe_tests::harness::letter::treatment;
 use ihe_tests::harness::receiver::{Given, Got, soap_answer};
 use ihe_tests::harness::samples::{self, Document, patient};
-use ihe_tests::harness::world::{SOLO_HOME, SOLO_PARTNER};
+use ihe_tests::harness::world::{SOLO_HOME, SOLO_PARTNER, SOLO_URL};
 use ihe_tests::harness::{Answer, Feed, Ground, Letter, Receiver, Solo, Trail};
+
+use crate::served::Served;
 
 const RECIPIENT: &str = "DocumentRecipient";
 const PATIENT: &str = "P1^^^&2.999.60.1&ISO";
@@ -315,6 +319,94 @@ async fn documents_for_a_system_that_is_away_are_queued_and_delivered_when_it_is
     let lines = Trail::of(solo.gateway()).lines(first.set.unique_id.as_str());
     assert!(expected.iter().all(|line| lines.contains(line)), "{lines:?}");
     assert_eq!(files_under(&solo.ground.at("data/documents")), 0);
+}
+
+/// Large documents are never in memory as a whole: not when they come, not when they go into an inbox, to a system that
+/// takes ITI-41 or to one that takes ITI-65.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_documents_pass_through_in_pieces() {
+    const SIZE: usize = 96 << 20;
+    let ground = Ground::new();
+    ground.certify("lab");
+    ground.certify("archive");
+    let lab = Receiver::start(&ground, "lab", 0, |request| registry_answer(request, PROVIDE_ACTION, Vec::new())).await;
+    let bundle = (200, "application/fhir+json".to_owned(), b"{\"resourceType\":\"Bundle\"}".to_vec());
+    let archive = Receiver::start(&ground, "archive", 0, move |_| bundle.clone()).await;
+    partner(&ground, "lab", "urn:oid:2.999.71", "iti-41", &lab.url("xdr"));
+    let more = format!(
+        "[[recipients]]\nname = \"lab\"\norganizations = [\"2.999.71\"]\npartner = \"lab\"\n\
+         [[recipients]]\nname = \"archive\"\norganizations = [\"2.999.72\"]\nfhir = \"{}\"\nnetwork = \"local\"\n",
+        archive.url("r4")
+    );
+    ground.configure(&[&DOMAINS.replace("wait_seconds = 3", "wait_seconds = 60"), INBOX, &more].concat());
+    let served = Served::start(&ground.at("causeway.toml"));
+    let before = served.peak_memory();
+    let content: Vec<u8> = (0..SIZE).map(|at| b"0123456789abcdefg"[at % 17]).collect();
+    let documents = [Document::new("application/octet-stream", &content)];
+    let recipients = ["Ward^^^^^^^^^2.999.70", "Lab^^^^^^^^^2.999.71", "Archive^^^^^^^^^2.999.72"];
+    let body = samples::provide(submission(&recipients, &documents));
+    let client = ground.client("partner");
+    let letter = Letter::new(PROVIDE_ACTION, &format!("{SOLO_URL}/{RECIPIENT}"), body, SOLO_PARTNER, treatment());
+    let envelope = letter.envelope(&client.key);
+    let (content_type, package) = packed(PROVIDE_ACTION, &envelope, &samples::attachments(&documents));
+    let answer = client.send(served.https, Method::POST, "/DocumentRecipient", &content_type, package).await;
+    let answer = answer.into_answer();
+    let errors = answer.body(|body| RegistryResponse::decode(body).unwrap()).errors;
+    assert_eq!(errors, [], "{}", served.log());
+    let more = served.peak_memory() - before;
+    assert!(more < SIZE as u64 / 3, "{} MiB more", more >> 20);
+    println!("{} MiB more for three deliveries of {} MiB", more >> 20, SIZE >> 20);
+
+    let inbox = std::fs::read_dir(ground.at("inbox/ward")).unwrap().next().unwrap().unwrap().path();
+    assert!(std::fs::read(inbox.join("document1.bin")).unwrap() == content, "other bytes in the inbox");
+    assert!(received(&lab.got()[0]).2[&documents[0].unique_id] == content, "other bytes at the lab");
+    let bundle: serde_json::Value = serde_json::from_slice(&archive.got()[0].body).unwrap();
+    let provided = causeway::fhir::mhd::Provide::decode(&bundle).unwrap();
+    let (_, bytes) = provided.submission(Some(&patient(PATIENT))).unwrap();
+    assert!(*bytes[0].bytes == content[..], "other bytes at the archive");
+    assert_eq!(files_under(&ground.at("data/documents")), 0, "what was delivered is not kept");
+}
+
+/// Whoever hangs up half-way has sent nothing, and nothing of it stays on the disk.
+#[tokio::test]
+async fn an_upload_that_is_broken_off_leaves_nothing() {
+    let solo = Solo::start(&[DOMAINS, INBOX].concat()).await;
+    let documents = [Document::new("text/plain", &vec![b'x'; 4 << 20])];
+    let submission = submission(&["Ward^^^^^^^^^2.999.70"], &documents);
+    let incoming = solo.ground.at("data/incoming");
+    let parts = samples::attachments(&documents);
+    let letters = [(), ()].map(|()| solo.letter(RECIPIENT, PROVIDE_ACTION, samples::provide(submission.clone())));
+    let [first, second] = letters.each_ref().map(|one| packed(PROVIDE_ACTION, &one.envelope(&solo.client.key), &parts));
+
+    // The connection ends.
+    let (content_type, package) = first;
+    let half = (content_type.as_str(), package.slice(..3 << 20));
+    let uploading = solo.client.begin(solo.running.https, "/DocumentRecipient", half, package.len()).await;
+    wait_until(|| files_under(&incoming) == 1).await;
+    drop(uploading);
+    wait_until(|| files_under(&incoming) == 0).await;
+    // The package ends.
+    let (content_type, package) = second;
+    let cut = package.slice(..package.len() - 1000);
+    let answer = solo.client.send(solo.running.https, Method::POST, "/DocumentRecipient", &content_type, cut).await;
+    let errors = answer.into_answer().body(|body| RegistryResponse::decode(body).unwrap()).errors;
+    assert_eq!(codes(&errors), ["XDSRepositoryError"]);
+    assert_eq!(files_under(&incoming), 0);
+    for letter in &letters {
+        let lines = || Trail::of(solo.gateway()).lines(letter.user());
+        wait_until(|| !lines().is_empty()).await;
+        assert_eq!(lines(), ["ITI-41 C failure patient submission"]);
+    }
+    assert_eq!((inbox(&solo, "ward").len(), latest(&solo).len()), (0, 0));
+    assert_eq!(files_under(&solo.ground.at("data/documents")), 0);
+}
+
+async fn wait_until(holds: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < end, "it does not come to that");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// What the receiver refuses is told to whoever sent it, with the receiver's own codes.
