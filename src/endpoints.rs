@@ -131,6 +131,7 @@ pub fn carry(gateway: Arc<Gateway>, delivery: Arc<Delivery>, body: Vec<u8>) -> B
 /// The HTTP routes: each service by its name, its WSDL at `?wsdl`, the schemas beside it; FHIR below `/fhir`.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let places = Arc::new(Semaphore::new(gateway.limits.requests.min(Semaphore::MAX_PERMITS)));
+    let bodies = Arc::new(Semaphore::new(fhir::room(&gateway)));
     Router::new()
         .route("/fhir", any(fhir::serve))
         .route("/fhir/", any(fhir::serve))
@@ -138,7 +139,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/{service}", get(service_description).head(not_allowed).post(soap))
         .route("/schema/{file}", get(schema).head(not_allowed))
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is no such service here\n") })
-        .with_state(Services { gateway, places })
+        .with_state(Services { gateway, places, bodies })
 }
 
 /// What the routes share.
@@ -147,6 +148,8 @@ struct Services {
     gateway: Arc<Gateway>,
     /// One for each request that may be under way.
     places: Arc<Semaphore>,
+    /// One for each KiB that bodies of FHIR requests may have together.
+    bodies: Arc<Semaphore>,
 }
 
 async fn service_description(
@@ -175,7 +178,7 @@ async fn schema(Path(file): Path<String>) -> Response<Body> {
 }
 
 async fn soap(
-    State(Services { gateway, places }): State<Services>,
+    State(Services { gateway, places, .. }): State<Services>,
     Path(service): Path<String>,
     Extension(peer): Extension<Arc<Peer>>,
     request: Request<Body>,

@@ -7,6 +7,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use futures_util::future::BoxFuture;
+use hyper::body::Body as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{LONGEST_BODY, Services};
 use crate::atna::{Event, Outcome};
@@ -93,8 +95,29 @@ fn usual(path: &str) -> Iti {
     }
 }
 
+/// How many of the longest bodies are in memory at most: a Bundle is, with its documents, until it is answered.
+const LONGEST_AT_ONCE: usize = 8;
+
+/// KiB for the bodies of all requests together.
+pub(super) fn room(gateway: &Gateway) -> usize {
+    (gateway.limits.fhir >> 10).saturating_mul(LONGEST_AT_ONCE).min(Semaphore::MAX_PERMITS)
+}
+
+/// Waits until there is room for a body: as much as is announced, or for the longest there may be.
+async fn wait_for_room(
+    gateway: &Gateway,
+    bodies: Arc<Semaphore>,
+    announced: Option<u64>,
+) -> Result<OwnedSemaphorePermit, Refusal> {
+    let longest = gateway.limits.fhir as u64;
+    let length = announced.unwrap_or(longest).min(longest);
+    let needed = u32::try_from(length >> 10).unwrap_or(u32::MAX);
+    let room = tokio::time::timeout(gateway.limits.idle, bodies.acquire_many_owned(needed)).await;
+    room.ok().and_then(Result::ok).ok_or(Refusal::Throttled)
+}
+
 pub(super) async fn serve(
-    State(Services { gateway, places }): State<Services>,
+    State(Services { gateway, places, bodies }): State<Services>,
     Extension(peer): Extension<Arc<Peer>>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -114,8 +137,8 @@ pub(super) async fn serve(
     // The exchange goes on to its end, audit record included, even if the caller hangs up.
     let answered = tokio::spawn(async move {
         let _place = place;
-        match take(&gateway, &received, request).await {
-            Ok(running) => running.await,
+        match take(&gateway, &received, request, bodies).await {
+            Ok((running, _room)) => running.await,
             Err(refused) => refused.answer(&gateway, &received).await,
         }
     })
@@ -137,7 +160,8 @@ async fn take(
     gateway: &Arc<Gateway>,
     received: &Received,
     request: Request<Body>,
-) -> Result<BoxFuture<'static, Reply>, Refused> {
+    bodies: Arc<Semaphore>,
+) -> Result<(BoxFuture<'static, Reply>, Option<OwnedSemaphorePermit>), Refused> {
     let (head, body) = request.into_parts();
     let raw = head.uri.path().strip_prefix(person::PATH).unwrap_or_default();
     let query = head.uri.query().unwrap_or_default().to_owned();
@@ -152,7 +176,7 @@ async fn take(
     let refuse = |usual, refusal| Refused { refusal, usual, format };
     let path = segments(raw).map_err(|refusal| refuse(usual, refusal))?;
     if head.method == "GET" && path == "metadata" {
-        return Ok(metadata(gateway, received, format));
+        return Ok((metadata(gateway, received, format), None));
     }
     if matches!(head.method.as_str(), "PUT" | "DELETE") && path == "Patient" {
         usual = Iti::Iti104;
@@ -169,6 +193,8 @@ async fn take(
     let known = authenticate::client(&gateway.clients, received.peer.as_deref(), headers.purpose.as_deref());
     known.map_err(|error| refuse(usual, Refusal::from(Denied::from(error))))?;
     let content_type = text(&head.headers, header::CONTENT_TYPE);
+    let room =
+        wait_for_room(gateway, bodies, body.size_hint().upper()).await.map_err(|refusal| refuse(usual, refusal))?;
     let bytes = read(gateway, body).await.map_err(|refusal| refuse(usual, refusal))?;
     let limits = crate::xml::Limits { bytes: gateway.limits.fhir, ..gateway.limits.xml };
     let mut body = format::read(content_type.as_deref(), &bytes, &limits).map_err(|refusal| refuse(usual, refusal))?;
@@ -181,7 +207,8 @@ async fn take(
     };
     let method = head.method.as_str().into();
     let message = Message { method, path, query, body, documents, headers, format };
-    dispatch(gateway, received.clone(), &message).map_err(|refusal| refuse(usual, refusal))
+    let running = dispatch(gateway, received.clone(), &message).map_err(|refusal| refuse(usual, refusal))?;
+    Ok((running, Some(room)))
 }
 
 async fn read(gateway: &Gateway, body: Body) -> Result<bytes::Bytes, Refusal> {
