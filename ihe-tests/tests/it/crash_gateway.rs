@@ -44,7 +44,7 @@ struct Memory {
     submissions: Vec<Submitted>,
 }
 
-fn id(local: &str) -> PatientId {
+pub fn id(local: &str) -> PatientId {
     PatientId::new(local, AssigningAuthority::new("2.999.30.1", "ISO").unwrap()).unwrap()
 }
 
@@ -134,7 +134,7 @@ fn fate(world: &World, gateway: &Gateway, (unique_id, content): &(String, Vec<u8
     Fate::Kept
 }
 
-fn files_under(folder: &Path) -> usize {
+pub fn files_under(folder: &Path) -> usize {
     std::fs::read_dir(folder)
         .into_iter()
         .flatten()

@@ -258,6 +258,38 @@ async fn documents_that_are_removed_are_gone_from_the_disk_and_from_every_answer
     assert_eq!(files_under(&kept), 0);
 }
 
+/// Remove Metadata and Documents supplement 3.86.4.2: documents go one by one, so some may be gone when others are not;
+/// 3.62.4.1.3: of metadata all goes or nothing.
+#[tokio::test]
+async fn a_removal_of_documents_may_succeed_in_part_and_one_of_metadata_never() {
+    let runner = runner().await;
+    let solo = &runner.solo;
+    let cx = runner.patient(DOMAIN).await;
+    let first = provide(solo, &cx, b"the text").await;
+    let unique_id = first.entries[0].unique_id.as_str();
+    let kept = solo.ground.folder.path().join("data/documents");
+
+    let unknown: ObjectId = "urn:uuid:00000000-0000-4000-8000-000000000001".into();
+    let all = [first.set.id.clone(), first.entries[0].id.clone(), first.associations[0].id.clone(), unknown];
+    let request = MetadataRequest { objects: all.to_vec() };
+    let (answer, lines) = ask(solo, "DocumentRegistry", REMOVE_METADATA_ACTION, request.encode()).await;
+    assert_eq!(told(&answer), "Failure: UnresolvedReferenceException");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let find = find_documents(patient(&cx), Some(SOLO_HOME));
+    let (answer, _) = ask(solo, "RespondingGateway", CROSS_QUERY, find.encode()).await;
+    assert_eq!(titles(&answer), ["Document 0"], "nothing was removed");
+
+    // The schema of the profile has room for one document; the toolkit sends several, and so may others.
+    let body = removal(&[(SOLO_REPOSITORY, unique_id), (SOLO_REPOSITORY, "2.999.404"), ("2.999.7", unique_id)]);
+    let letter = solo.letter("DocumentRepository", REMOVE_DOCUMENTS_ACTION, body);
+    let envelope = letter.envelope(&solo.client.key);
+    let answer = solo.client.post(solo.running.https, "/DocumentRepository", &envelope).await;
+    assert_eq!(told(&answer), "PartialSuccess: XDSDocumentUniqueIdError, XDSUnknownRepositoryId");
+    let lines = Trail::of(solo.gateway()).lines(letter.user());
+    assert_eq!(lines, ["ITI-86 D success document", "ITI-86 D failure document document"]);
+    assert_eq!(files_under(&kept), 0);
+}
+
 /// Whoever may do everything else may not remove what others have given unless its entry says so.
 #[tokio::test]
 async fn removal_and_update_are_for_systems_that_are_named_for_them() {

@@ -15,6 +15,8 @@ use ihe_tests::harness::scenarios::{Runner, told};
 use ihe_tests::harness::world::{SOLO_HOME, SOLO_REPOSITORY, Solo};
 use ihe_tests::harness::{Answer, Trail};
 
+use crate::iti_65::bytes_at;
+
 const DOMAIN: &str = "2.999.60.1";
 
 async fn runner(more: &str) -> Runner {
@@ -134,6 +136,45 @@ async fn what_was_made_is_kept_as_a_snapshot_if_the_operator_wants_it() {
     assert!(changed != snapshot && bytes == "second");
     let found = find(solo, &cx, &[DocumentKind::Stable]).await;
     assert!(matches!(&found[..], [Object::Document(entry)] if entry.unique_id == changed), "{found:?}");
+}
+
+/// MHD 2:3.68: a FHIR client gets what is made now, at the address that its search told it.
+#[tokio::test]
+async fn a_fhir_client_gets_a_document_that_is_made_for_it() {
+    let client = "[[fhir_clients]]\nname = \"portal\"\nnetwork = \"local\"\n\
+                  certificate_name = \"partner.example.org\"\nuser = \"portal@example.org\"\n\
+                  purpose = \"TREATMENT\"\nfind_documents = true\n";
+    let folder = tempfile::tempdir().unwrap();
+    let content = folder.path().join("content");
+    std::fs::write(&content, "as it is now").unwrap();
+    let runner = runner(&[&source(&format!("exec cat {}", content.display()), ""), client].concat()).await;
+    let solo = &runner.solo;
+    let cx = runner.patient(DOMAIN).await;
+    let submission = on_demand(&cx);
+    register(solo, &submission).await;
+    let fhir = solo.fhir();
+    let id = patient(&cx);
+    let answer =
+        fhir.get(&format!("DocumentReference?patient.identifier=urn:oid:{DOMAIN}%7C{}&status=current", id.id())).await;
+    let found = answer.entries();
+    let reference = found.iter().find(|one| one["resourceType"] == "DocumentReference").unwrap();
+    let attachment = &reference["content"][0]["attachment"];
+    assert_eq!((attachment.get("hash"), attachment.get("size")), (None, None), "nobody knows what will be made");
+    let url = attachment["url"].as_str().unwrap();
+    for text in ["as it is now", "as it is later"] {
+        std::fs::write(&content, text).unwrap();
+        let (status, headers, body) = bytes_at(solo, url, "*/*").await;
+        assert_eq!((status, &*body), (200, text.as_bytes()));
+        assert_eq!((headers["content-type"].as_bytes(), headers.get("etag")), (&b"text/plain"[..], None));
+    }
+    let lines = Trail::of(solo.gateway()).lines("portal@example.org");
+    let retrieved = lines.iter().filter(|line| line.starts_with("ITI-68 R success"));
+    assert_eq!(retrieved.count(), 2, "{lines:?}");
+    // A program that fails is a failure, and no document.
+    std::fs::remove_file(&content).unwrap();
+    let (status, ..) = bytes_at(solo, url, "*/*").await;
+    assert!(status >= 400, "{status}");
+    fhir.judge();
 }
 
 #[tokio::test]

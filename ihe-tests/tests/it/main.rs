@@ -23,6 +23,8 @@ mod crash_audit;
 #[cfg(test)]
 mod crash_deliveries;
 #[cfg(test)]
+mod crash_documents;
+#[cfg(test)]
 mod crash_gateway;
 #[cfg(test)]
 mod crash_store;
