@@ -5,6 +5,8 @@ mod addressing;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod busy;
 #[cfg(test)]
 mod canary;
