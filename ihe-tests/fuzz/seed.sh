@@ -33,13 +33,13 @@ frame() {
 # body FILE...: bodies behind the Content-Type that their delimiter, or their first byte, calls for.
 body() {
     local file head delimiter target
-    mkdir -p corpus/mtom corpus/package
+    mkdir -p corpus/mtom corpus/package corpus/submission
     for file in "$@"; do
         [ -f "$file" ] && [ "$(stat -c %s "$file")" -le $longest ] || continue
         delimiter=$({ grep -a -m 1 '^--' "$file" || true; } | tr -d '\r' | sed 's/^--//; s/ *$//')
         head='application/soap+xml; charset=UTF-8'
         [ -z "$delimiter" ] || head="multipart/related; type=\"application/xop+xml\"; boundary=\"$delimiter\""
-        for target in mtom package; do
+        for target in mtom package submission; do
             { printf '%s\nA' "$head"; cat "$file"; } > "corpus/$target/$(basename "$file")"
         done
     done
@@ -82,4 +82,4 @@ frame fhir_pdqm 'POST family=x\n' '' "$samples"/fhir-{match,pdqm}/*.json
 add mhd "$samples"/fhir-mhd/*.{json,xml}
 frame mllp 'A\x0b' '\x1c\r' "${v2[@]}"
 frame syslog 'ALENGTH ' '' "$samples"/atna-audit/*.xml
-body "$samples"/mtom/*.txt "$samples"/xca-retrieve/*.xml
+body "$samples"/mtom/*.txt "$samples"/{xca-retrieve,xdr-provide-register}/*.xml
