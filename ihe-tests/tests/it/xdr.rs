@@ -155,7 +155,7 @@ async fn documents_for_a_recipient_are_in_its_inbox_with_their_metadata() {
         assert_eq!(Trail::of(solo.gateway()).lines(letter.user()), ["ITI-41 C success patient submission"]);
     }
     assert!(latest(&solo).iter().all(|one| one.state == State::Delivered && one.attempts == 1));
-    assert_eq!(files_under(&solo.ground.at("data/documents")), 0, "what was delivered is not kept");
+    wait_until(|| files_under(&solo.ground.at("data/documents")) == 0).await;
 }
 
 /// ITI TF-2: 3.41.4.1.3: a submission is taken for all recipients or for none.
@@ -194,7 +194,7 @@ async fn a_submission_that_comes_again_is_answered_and_not_delivered_twice() {
     let changed = [Document { content: b"else".to_vec(), ..documents[0].clone() }];
     assert_eq!(provide(&solo, &first, &changed).await, ["XDSDuplicateUniqueIdInRegistry"]);
     assert_eq!((inbox(&solo, "ward").len(), latest(&solo).len()), (1, 1));
-    assert_eq!(files_under(&solo.ground.at("data/documents")), 0, "copies are not kept");
+    wait_until(|| files_under(&solo.ground.at("data/documents")) == 0).await;
 }
 
 /// ITI TF-3: 4.3.1: limited metadata is for recipients, and has to say that it is limited; Direct's minimal metadata too.
@@ -318,7 +318,7 @@ async fn documents_for_a_system_that_is_away_are_queued_and_delivered_when_it_is
     let expected = ["failure", "success"].map(|outcome| format!("ITI-41 R {outcome} patient submission"));
     let lines = Trail::of(solo.gateway()).lines(first.set.unique_id.as_str());
     assert!(expected.iter().all(|line| lines.contains(line)), "{lines:?}");
-    assert_eq!(files_under(&solo.ground.at("data/documents")), 0);
+    wait_until(|| files_under(&solo.ground.at("data/documents")) == 0).await;
 }
 
 /// Large documents are never in memory as a whole: not when they come, not when they go into an inbox, to a system that
@@ -364,7 +364,7 @@ async fn large_documents_pass_through_in_pieces() {
     let provided = causeway::fhir::mhd::Provide::decode(&bundle).unwrap();
     let (_, bytes) = provided.submission(Some(&patient(PATIENT))).unwrap();
     assert!(*bytes[0].bytes == content[..], "other bytes at the archive");
-    assert_eq!(files_under(&ground.at("data/documents")), 0, "what was delivered is not kept");
+    wait_until(|| files_under(&ground.at("data/documents")) == 0).await;
 }
 
 /// Whoever hangs up half-way has sent nothing, and nothing of it stays on the disk.
@@ -401,6 +401,7 @@ async fn an_upload_that_is_broken_off_leaves_nothing() {
     assert_eq!(files_under(&solo.ground.at("data/documents")), 0);
 }
 
+/// Waits for what follows soon: the bytes of a document go after its delivery is told as done.
 async fn wait_until(holds: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !holds() {
