@@ -1,7 +1,5 @@
 //! More requests at once than the gateway takes: whoever is too many is told to come back, and is recorded.
 
-use std::time::Duration;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::client::TlsStream;
 
@@ -34,24 +32,22 @@ async fn one_request_too_many_is_told_to_come_back() {
     let world = World::new(&format!("[limits]\nrequests = 1\n{client}"));
     let gateway = world.serve().await;
     let to = gateway.https;
-    // A request whose body is not there yet has the only place.
+    // A request whose body is asked for, and not there yet, has the only place.
     let discovery = world.good().discovery();
     let mut first = connect(&world, to).await;
     let head = format!(
-        "POST {XCPD} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {SOAP}\r\ncontent-length: {}\r\n\r\n",
+        "POST {XCPD} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {SOAP}\r\nexpect: 100-continue\r\n\
+         content-length: {}\r\n\r\n",
         discovery.len()
     );
     first.write_all(head.as_bytes()).await.unwrap();
-    let busy = async {
-        loop {
-            let answer = ask(&world, to, XCPD, SOAP, &world.good().discovery()).await;
-            if answer.starts_with("HTTP/1.1 503") {
-                return answer;
-            }
-            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        }
-    };
-    let answer = tokio::time::timeout(Duration::from_secs(10), busy).await.expect("the place is taken");
+    const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let mut told = [0; GO_ON.len()];
+    first.read_exact(&mut told).await.unwrap();
+    assert_eq!(told, GO_ON);
+
+    let answer = ask(&world, to, XCPD, SOAP, &world.good().discovery()).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
     assert!(answer.contains("Receiver</soap12:Value>") && answer.contains("too many requests"), "{answer}");
     let trace = answer.split("(trace ").nth(1).unwrap().split(')').next().unwrap();
