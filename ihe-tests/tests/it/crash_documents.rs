@@ -22,11 +22,10 @@ use ihe_tests::harness::Letter;
 use ihe_tests::harness::client::{Attachment, packed};
 use ihe_tests::harness::letter::treatment;
 use ihe_tests::harness::samples::{self, Document, fresh_oid};
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::crash_gateway::{files_under, id};
-use crate::hostile::{HOME, PUBLIC, World, mllp, post, registration};
+use crate::crash_gateway::{admit_keeper, files_under, id};
+use crate::hostile::{HOME, PUBLIC, World, post};
 use crate::served::Served;
 
 const REPOSITORY: &str = "2.999.30.9";
@@ -219,9 +218,7 @@ async fn corrections_and_removals_are_whole_or_not_there_when_the_gateway_is_kil
     for round in 0..6 {
         let served = Served::start(&world.config());
         if round == 0 {
-            let mut stream = TcpStream::connect(served.mllp).await.unwrap();
-            let answer = mllp(&mut stream, registration("K", "KEPT", "Keeper", "Ada").as_bytes()).await.unwrap();
-            assert!(answer.contains("MSA|AA"), "{answer}");
+            admit_keeper(served.mllp).await;
         }
         let to = served.https;
         let killer = async {

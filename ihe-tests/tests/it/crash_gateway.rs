@@ -134,6 +134,13 @@ fn fate(world: &World, gateway: &Gateway, (unique_id, content): &(String, Vec<u8
     Fate::Kept
 }
 
+/// Feeds the patient whose documents come and go.
+pub async fn admit_keeper(to: std::net::SocketAddr) {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let answer = mllp(&mut stream, registration("K", "KEPT", "Keeper", "Ada").as_bytes()).await.unwrap();
+    assert!(answer.contains("MSA|AA"), "{answer}");
+}
+
 pub fn files_under(folder: &Path) -> usize {
     std::fs::read_dir(folder)
         .into_iter()
@@ -156,9 +163,7 @@ async fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() {
     for round in 0..6 {
         let served = Served::start(&world.config());
         if round == 0 {
-            let mut stream = TcpStream::connect(served.mllp).await.unwrap();
-            let answer = mllp(&mut stream, registration("K", "KEPT", "Keeper", "Ada").as_bytes()).await.unwrap();
-            assert!(answer.contains("MSA|AA"), "{answer}");
+            admit_keeper(served.mllp).await;
         }
         let (https, mllp_address) = (served.https, served.mllp);
         let killer = async {
