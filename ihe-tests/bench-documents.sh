@@ -67,8 +67,9 @@ say "$giant bytes in and out while 50 connections retrieve"
     --ids giant.ids
 among() { # name, arguments of the one large exchange
     "$load" --folder "$folder" prepare-iti39 --url "$url" --count 60000 --documents kept.ids --output others.bin
-    measure https --name "$1-others" --url "$url" --messages others.bin --expect ResponseStatusType:Success --seconds 600 \
-        --connections 50 &
+    # The program itself, not `measure`: killing a function's shell would leave it running.
+    "$load" --folder "$folder" --json "$results" https --name "$1-others" --url "$url" --messages others.bin \
+        --expect ResponseStatusType:Success --seconds 600 --connections 50 >&2 &
     local others=$!
     sleep 2
     measure https --name "$1" "${@:2}" --seconds 600 --connections 1 --process "$process"
