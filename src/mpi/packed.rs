@@ -1,7 +1,7 @@
 //! Comparable forms as bytes, to be stored beside the records that they were made of: a search compares many persons,
 //! and for most of them it needs nothing else.
 //!
-//! What is packed is `P`, [`VERSION`], the length of what follows (32 bits, big-endian), and the profiles; counts and
+//! What is packed is `P`, a version, the length of what follows (32 bits, big-endian), and the profiles; counts and
 //! lengths in it are 16 bits.
 
 use super::Profile;

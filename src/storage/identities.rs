@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | `identity.ids` | identifier | person |
 //! | `identity.people` | person | its records, before them what is compared of each |
-//! | `identity.blocks.3` and its levels | block key, person | see [`blocks`] |
+//! | `identity.blocks.3` and its levels | block key, person | see `blocks` |
 //! | `identity.history` | number | a [`Change`] |
 //! | `identity.history.of` | identifier, number | - |
 //! | `identity.apart` | two identifiers | the two, and since when |
