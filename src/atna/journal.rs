@@ -107,28 +107,49 @@ pub struct Journal {
     head: Head,
     head_file: File,
     broken: bool,
-    _lock: File,
+    _lock: Lock,
     /// Makes every write fail half-way, as a full disk does.
     #[cfg(test)]
     pub(super) full: Arc<std::sync::atomic::AtomicBool>,
+}
+
+/// A locked file, unlocked by name. Closing it alone would not do at once: a process that is being started at this very
+/// moment has a copy of every open file until it runs its own program, and the lock belongs to all copies.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Lock {
+    /// Locks a journal for the one process that writes it.
+    fn take(directory: &Path) -> Result<Self, AuditError> {
+        let path = directory.join("lock");
+        let file = File::create(&path).map_err(failed(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(AuditError::Locked(directory.to_owned())),
+            Err(TryLockError::Error(cause)) => Err(failed(&path)(cause)),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // What cannot be unlocked is unlocked when it is closed.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Says which file could not be used.
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> AuditError + use<> {
+    let path = path.to_owned();
+    move |cause| AuditError::Open { path, cause: Arc::new(cause) }
 }
 
 impl Journal {
     /// Opens or creates the journal of a folder and looks at its end. Assertions used up within the window before
     /// now are collected.
     pub fn open(directory: &Path, now: Timestamp, replay_window: Duration) -> Result<(Self, Opened), AuditError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |cause: io::Error| AuditError::Open { path, cause: Arc::new(cause) }
-        };
         create_private(directory).map_err(failed(directory))?;
-        let lock_path = directory.join("lock");
-        let lock = File::create(&lock_path).map_err(failed(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(AuditError::Locked(directory.to_owned())),
-            Err(TryLockError::Error(cause)) => return Err(failed(&lock_path)(cause)),
-        }
+        let lock = Lock::take(directory)?;
 
         let mut opened = Opened::default();
         let numbers = segments(directory).map_err(failed(directory))?;
@@ -371,4 +392,21 @@ fn create_private(directory: &Path) -> io::Result<()> {
 
 fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process that is being started has copies of all open files for a moment.
+    #[test]
+    fn what_is_unlocked_can_be_locked_though_a_copy_of_the_file_is_about() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = Lock::take(directory.path()).unwrap();
+        let copy = lock.0.try_clone().unwrap();
+        assert!(matches!(Lock::take(directory.path()).unwrap_err(), AuditError::Locked(_)));
+        drop(lock);
+        Lock::take(directory.path()).unwrap();
+        drop(copy);
+    }
 }
