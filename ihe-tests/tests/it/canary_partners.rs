@@ -217,10 +217,11 @@ async fn the_words_of_partners_reach_whoever_asked_and_no_log_or_audit_record() 
 
 #[test]
 fn a_defect_of_the_program_is_told_without_what_it_was_handling() {
-    let told = Command::new(env!("CARGO_BIN_EXE_defect")).arg(CANARY).output().unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_defect"));
+    let told = program.arg(CANARY).env("RUST_BACKTRACE", "1").output().unwrap();
     assert!(told.status.success());
     let told = printed(&told);
-    assert_eq!(told.matches("src/bin/defect.rs:").count(), 2, "{told}");
+    assert_eq!(told.matches("a defect of the program at ihe-tests/src/bin/defect.rs:").count(), 2, "{told}");
     assert!(told.contains("a text of the program"), "{told}");
     assert_silent("a defect", &told);
 }
