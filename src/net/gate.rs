@@ -15,9 +15,6 @@ use super::linger;
 use crate::id::Clock;
 use crate::trust::{Peer, Refusal, Tls};
 
-/// How long a client that is refused has to read the alert.
-const ALERT_HEARD: Duration = Duration::from_millis(500);
-
 /// Told of every connection that was refused: who, and why. It must not block.
 pub type OnRefused = Arc<dyn Fn(SocketAddr, &Refusal) + Send + Sync>;
 
@@ -120,8 +117,8 @@ pub(super) async fn handshake(
         Err(_) => return Err(Refusal::HandshakeTimeout),
         Ok(Err((error, mut stream))) => {
             let refusal = Refusal::find(&error).unwrap_or(Refusal::Ended);
-            // The alert says why; a TLS 1.3 client has often sent its request before it hears of it.
-            linger::close(&mut stream, ALERT_HEARD).await;
+            // The alert says why.
+            linger::close(&mut stream, linger::ALERT_HEARD).await;
             return Err(refusal);
         }
         Ok(Ok(stream)) => stream,

@@ -151,7 +151,7 @@ impl Connection {
         let caller = Arc::new(Caller { admitted: AtomicU64::new(peer.generation()), peer: Arc::new(peer) });
         let (settings, router) = (Arc::clone(&self.settings), self.router.clone());
         let (unread, pulse) = (Unread::default(), Pulse::default());
-        let stream = Lingering::new(stream, unread.clone(), linger::PATIENCE);
+        let stream = Lingering::new(stream, unread.clone(), linger::ANSWER_HEARD);
         let stream = Felt::new(stream, pulse.clone());
         let beating = pulse.clone();
         let service = service_fn(move |request: Request<Incoming>| {

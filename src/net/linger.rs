@@ -13,22 +13,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
-/// How long the other end has to hear an answer and to stop sending.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// What the other end has to hear an answer and to stop sending: it is not waited for longer, nor read further.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) time: Duration,
+    pub(super) bytes: usize,
+}
 
-/// Says that nothing more comes, and reads until the other end says so too or `patience` is over.
-pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, patience: Duration) {
-    let closing = async {
-        stream.shutdown().await?;
-        let mut unread = [0; 4096];
-        while stream.read(&mut unread).await? > 0 {}
-        Ok::<_, io::Error>(())
-    };
-    // Neither outcome matters: the connection is over.
-    let _ = tokio::time::timeout(patience, closing).await;
+/// For an answer. Who reads while it sends stops at once; what the sockets of both ends hold by then (some 10 MiB, as Linux
+/// comes) is under way and must not meet a closed one. Who reads only afterwards is heard out for as much as the longest
+/// body that is held in memory. Strangers come this far only where there is no TLS, inside a house.
+pub(super) const ANSWER_HEARD: Patience = Patience { time: Duration::from_secs(5), bytes: 64 << 20 };
+
+/// For the alert that ends a handshake. A client of TLS 1.3 has often sent its request before it hears of it, and that is
+/// all that a stranger is listened to for.
+pub(super) const ALERT_HEARD: Patience = Patience { time: Duration::from_millis(500), bytes: 64 << 10 };
+
+/// Says that nothing more comes, and reads until the other end says so too or patience is over.
+pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, patience: Patience) {
+    let unread = Unread(Arc::new(AtomicBool::new(true)));
+    // The outcome does not matter: the connection is over.
+    let _ = Lingering::new(stream, unread, patience).shutdown().await;
 }
 
 /// Whether a request was answered before all of it was read.
@@ -84,29 +92,36 @@ impl<B: Body> Drop for Watched<B> {
 pub(super) struct Lingering<S> {
     stream: S,
     unread: Unread,
-    patience: Duration,
-    /// Made when our own side is shut down.
+    patience: Patience,
+    /// Made when our own side is to be shut down.
     until: Option<Pin<Box<Sleep>>>,
+    /// Whether it is.
+    shut: bool,
 }
 
 impl<S> Lingering<S> {
-    pub(super) fn new(stream: S, unread: Unread, patience: Duration) -> Self {
-        Self { stream, unread, patience, until: None }
+    pub(super) fn new(stream: S, unread: Unread, patience: Patience) -> Self {
+        Self { stream, unread, patience, until: None, shut: false }
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Lingering<S> {
+    /// Says that nothing more comes, then reads to the end or to the last byte of our patience.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut unread = [0; 4096];
-        loop {
-            let mut buffer = ReadBuf::new(&mut unread);
-            if Pin::new(&mut self.stream).poll_read(cx, &mut buffer)?.is_pending() {
-                return Poll::Pending;
-            }
-            if buffer.filled().is_empty() {
-                return Poll::Ready(Ok(()));
-            }
+        if !self.shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.shut = true;
         }
+        let mut unread = [0; 4096];
+        while self.patience.bytes > 0 {
+            let mut buffer = ReadBuf::new(&mut unread);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                break;
+            }
+            self.patience.bytes = self.patience.bytes.saturating_sub(buffer.filled().len());
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -127,13 +142,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.until.is_none() {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            if !this.unread.told() {
-                return Poll::Ready(Ok(()));
-            }
+        if !this.unread.told() {
+            return Pin::new(&mut this.stream).poll_shutdown(cx);
         }
-        let until = this.until.get_or_insert_with(|| Box::pin(tokio::time::sleep(this.patience)));
+        let until = this.until.get_or_insert_with(|| Box::pin(tokio::time::sleep(this.patience.time)));
         if until.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
@@ -151,5 +163,59 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, duplex};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Closes one end while the other sends far more, and tells how much was taken of it.
+    async fn taken(patience: Patience) -> usize {
+        let (mut ours, mut theirs) = duplex(1000);
+        let sender = tokio::spawn(async move {
+            let mut sent = 0;
+            while sent < 1 << 20
+                && let Ok(bytes) = theirs.write(&[b'x'; 100]).await
+            {
+                sent += bytes;
+            }
+            sent
+        });
+        close(&mut ours, patience).await;
+        drop(ours);
+        sender.await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_that_goes_on_is_cut_off_after_as_many_bytes_as_it_has() {
+        for bytes in [5_000, 64 << 10] {
+            let taken = taken(Patience { time: HOUR, bytes }).await;
+            // What is read at once, and what the pipe holds.
+            assert!((bytes..bytes + 4096 + 1000).contains(&taken), "{taken} of {bytes}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_that_rests_is_cut_off_in_time() {
+        let (mut ours, mut theirs) = duplex(1000);
+        let begun = tokio::time::Instant::now();
+        close(&mut ours, Patience { time: HOUR, bytes: 1000 }).await;
+        assert_eq!(begun.elapsed(), HOUR);
+        assert_eq!(theirs.read(&mut [0; 10]).await.unwrap(), 0, "it was told that nothing more comes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_that_ends_is_not_waited_for() {
+        let (mut ours, mut theirs) = duplex(1000);
+        let begun = tokio::time::Instant::now();
+        theirs.write_all(b"and so on").await.unwrap();
+        theirs.shutdown().await.unwrap();
+        close(&mut ours, Patience { time: HOUR, bytes: 1000 }).await;
+        assert!(begun.elapsed().is_zero());
     }
 }

@@ -170,7 +170,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
             }
             if broken {
                 // The frame may still be coming, and its refusal is to be heard.
-                return linger::close(&mut stream, linger::PATIENCE).await;
+                return linger::close(&mut stream, linger::ANSWER_HEARD).await;
             }
         }
         let now = tokio::time::Instant::now();

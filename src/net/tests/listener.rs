@@ -1,7 +1,7 @@
 //! The HTTPS listener.
 
 use rustls::ClientConfig;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::*;
 use crate::trust::issue::{Authority, KeyKind};
@@ -156,6 +156,30 @@ async fn an_answer_is_heard_by_a_sender_that_is_not_done_yet() {
         stream.read_to_end(&mut answer).await.unwrap();
         assert!(answer.starts_with(status.as_bytes()), "{path} {framing}: {}", String::from_utf8_lossy(&answer));
     }
+}
+
+/// Sends until the other end is gone, and tells how many bytes went.
+async fn send_on(mut stream: impl AsyncWrite + Unpin, piece: &str) -> usize {
+    let mut sent = 0;
+    while stream.write_all(piece.as_bytes()).await.is_ok() {
+        sent += piece.len();
+    }
+    sent
+}
+
+/// What the sockets hold of a sender's is more than what is read of it, but far from what it sends while it is waited for.
+#[tokio::test]
+async fn a_sender_that_never_ends_is_cut_off_when_it_had_its_answer() {
+    let mut site = Site::start(House::new()).await;
+    let mut stream = site.raw(&site.house.leaf()).await;
+    stream.write_all(b"POST /who HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+    let sent = send_on(stream, &format!("10000\r\n{}\r\n", "x".repeat(0x10000))).await;
+    assert!(sent < 96 << 20, "{sent} bytes of a request that was answered");
+
+    let stream = TcpStream::connect(site.address).await.unwrap();
+    let sent = send_on(stream, &"x".repeat(0x10000)).await;
+    assert_eq!(site.refusal().await, Refusal::NotTls);
+    assert!(sent < 16 << 20, "{sent} bytes of a handshake that was refused");
 }
 
 #[tokio::test]
