@@ -184,7 +184,15 @@ async fn no_log_fault_or_trace_tells_who_the_patient_is() {
         let traces = run(&["trace", "list", "--config", config]);
         assert!(printed(&traces).contains("partner-1"), "{}", printed(&traces));
         assert_silent("a trace", &printed(&traces));
-        assert_silent("a trace in JSON", &printed(&run(&["trace", "list", "--json", "--config", config])));
+        let traces = printed(&run(&["trace", "list", "--json", "--config", config]));
+        assert_silent("a trace in JSON", &traces);
+        let traces: serde_json::Value = serde_json::from_str(&traces).unwrap();
+        let id = traces["value"][0]["id"].as_str().unwrap();
+        for json in [&[][..], &["--json"]] {
+            let shown = printed(&run(&[&["trace", "show", id, "--config", config], json].concat()));
+            assert!(shown.contains("partner-1"), "{shown}");
+            assert_silent("an exchange that is shown", &shown);
+        }
         let log = served.log();
         assert!(log.lines().count() > 100, "the log is talkative: {} lines", log.lines().count());
         assert_silent(&format!("the {format} log"), &log);

@@ -11,7 +11,8 @@ use ihe_tests::harness::fhir::judge;
 use ihe_tests::load::people;
 use serde_json::Value;
 
-use crate::hostile::{World, mllp, registration};
+use crate::canary::assert_silent;
+use crate::hostile::{CANARY, World, mllp, registration};
 use crate::served::{Served, printed, program, run};
 
 const MORE: &str = "[[domains]]\nname = \"Elsewhere\"\nnamespace = \"WEST\"\noid = \"2.999.30.2\"\n\n\
@@ -105,6 +106,57 @@ fn a_table_is_taken_in_and_what_is_not_can_be_mended() {
     let (done, said) = site.run(&["imports"]);
     assert!(done && said.contains("2 imports"), "{said}");
     assert_eq!(verify(&site.world.audit_folder(), &[]).unwrap().problem, None);
+}
+
+/// The list of imports is shown to whoever may run commands, without a name and without a record: there is nothing of a
+/// patient in it, whatever was wrong with the files.
+#[test]
+fn the_list_of_imports_tells_nothing_of_a_patient() {
+    let site = Site::new();
+    let good = format!("1,MRN,{CANARY},Quillifer,1934-05-01,F,,");
+    let mut table = format!("id,domain,family,given,birth_date,gender,ssn,zip\n{good}\n{good},{CANARY}\n");
+    for column in 0..8 {
+        let spoilt = |(at, field): (usize, &str)| if at == column { format!("^{CANARY}~&") } else { field.to_owned() };
+        table += &good.split(',').enumerate().map(spoilt).collect::<Vec<_>>().join(",");
+        table.push('\n');
+    }
+    let message = registration("1", "9", CANARY, "Quillifer");
+    let messages: String = [
+        message.replace("ADT^A04^ADT_A01", &format!("ADT^{CANARY}")),
+        message.replace("PID|", &format!("{CANARY}|")),
+        message.replace("MRN&2.999.30.1&ISO", &format!("{CANARY}&2.999.99&ISO")),
+        message.replace("19340501", &format!("{CANARY}19340501")),
+        message,
+    ]
+    .concat();
+    let person = format!(
+        "{{\"resourceType\":\"Patient\",\"identifier\":[{{\"system\":\"urn:oid:2.999.30.1\",\"value\":\"8\"}}],\
+         \"name\":[{{\"family\":\"{CANARY}\",\"given\":[\"Quillifer\"]}}],\"birthDate\":\"1934-05-01\"}}"
+    );
+    let people: Vec<String> = ["Patient", "2.999.30.1", "family", "birthDate", "1934-05-01", "}]"]
+        .into_iter()
+        .map(|part| person.replace(part, CANARY))
+        .chain([person.clone()])
+        .collect();
+    let bundle = format!(
+        "{{\"resourceType\":\"Bundle\",\"type\":\"collection\",\"entry\":[{{\"resource\":{}}},{{\"resource\":{person}}}]}}",
+        people[4]
+    );
+    let mut reasons = Vec::new();
+    for (name, text) in [("p.csv", table), ("p.hl7", messages), ("p.ndjson", people.join("\n")), ("p.json", bundle)] {
+        let (_, said) = site.import(&site.file(name, &text), &[]);
+        assert!(said.contains(" added") && !said.contains(" 0 rejected"), "{name}: {said}");
+        let rejects = std::fs::read_to_string(site.path(&format!("{name}.rejects"))).unwrap();
+        reasons.extend(rejects.lines().filter(|line| line.starts_with("# rejected")).map(str::to_owned));
+    }
+    for json in [&[][..], &["--json"]] {
+        let (_, said) = site.run(&[&["imports"], json].concat());
+        assert!(["p.csv", "p.hl7", "p.ndjson", "p.json"].iter().all(|name| said.contains(name)), "{said}");
+        assert_silent("the list of imports", &said);
+    }
+    // What is listed of an import that was cut off.
+    assert!(reasons.len() >= 12, "{reasons:?}");
+    assert_silent("a reason", &reasons.join("\n"));
 }
 
 #[test]
