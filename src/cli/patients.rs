@@ -90,9 +90,9 @@ pub struct ImportArguments {
     /// Where to put what is not taken in, with line and reason. It holds patient data.
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// Memory for the database's pages, in MiB, where no gateway serves, if it is to be more than `store.cache_mib`.
-    #[arg(long, value_name = "MIB", default_value_t = 64)]
-    memory: u32,
+    /// Memory for the database's pages, in MiB, where no gateway serves, in place of `store.cache_mib`.
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..=65_536))]
+    memory: Option<u32>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -159,8 +159,7 @@ fn import(arguments: ImportArguments) -> Result<ExitCode, CliError> {
         table: Options { columns, dates: arguments.dates },
         batch: BATCH_ALONE,
     };
-    let memory = usize::try_from(arguments.memory).unwrap_or(usize::MAX).saturating_mul(1 << 20);
-    watched(&arguments.config, arguments.json, memory, |doer| {
+    watched(&arguments.config, arguments.json, arguments.memory, |doer| {
         let batch = if doer == Doer::Us { BATCH_ALONE } else { BATCH_BESIDE_OTHERS };
         Operation::ImportPatients { request: import::Request { batch, ..request } }
     })
@@ -185,7 +184,7 @@ fn connectathon(config: &ConfigArguments, source: String, user: String, json: bo
         table: Options::default(),
         batch: BATCH_BESIDE_OTHERS,
     };
-    watched(config, json, 0, |_| Operation::ImportPatients { request })
+    watched(config, json, None, |_| Operation::ImportPatients { request })
 }
 
 fn export(arguments: &ExportArguments) -> Result<ExitCode, CliError> {
@@ -195,20 +194,35 @@ fn export(arguments: &ExportArguments) -> Result<ExitCode, CliError> {
         format: arguments.format,
         domain: arguments.domain.clone(),
     };
-    watched(&arguments.config, arguments.json, 0, |_| Operation::ExportPatients { request })
+    watched(&arguments.config, arguments.json, None, |_| Operation::ExportPatients { request })
 }
 
 fn watched(
     config: &ConfigArguments,
     json: bool,
-    memory: usize,
+    memory: Option<u32>,
     operation: impl FnOnce(Doer) -> Operation,
 ) -> Result<ExitCode, CliError> {
     let mut settings = settings(config)?;
-    settings.store.cache = settings.store.cache.max(memory);
+    settings.store.cache = pages(memory, settings.store.cache);
     log(LogFormat::Text, "warn");
     let bar = Bar::new();
     let outcome = runtime()?.block_on(perform(settings, operation, bar.clone()));
     bar.end();
     report(&outcome?, json)
+}
+
+/// Memory for pages in bytes: what was told in MiB, more or less than the configuration has.
+fn pages(told: Option<u32>, configured: usize) -> usize {
+    told.and_then(|mib| usize::try_from(mib).ok()).map_or(configured, |mib| mib << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_import_takes_the_memory_that_it_is_told_or_that_the_configuration_has() {
+        for (told, pages) in [(None, 1 << 30), (Some(64), 64 << 20), (Some(2048), 2 << 30)] {
+            assert_eq!(super::pages(told, 1 << 30), pages, "{told:?}");
+        }
+    }
 }
