@@ -27,9 +27,8 @@ use crate::pdq::supplier::{self as pdq, CANCEL_ACTION, CONTINUE_ACTION, QUERY_AC
 use crate::pipeline::delivery::Verdict;
 use crate::pipeline::soap::{Message, Reply, fault_reply};
 use crate::pipeline::{Received, start, v2};
-use crate::pix::manager::{
-    FEED_ACTIONS, FeedV2, FeedV3, QUERY_ACTION as PIX_QUERY_ACTION, QueryV2, QueryV3, is_management,
-};
+use crate::pix::feed_v2::is_management;
+use crate::pix::manager::{FEED_ACTIONS, FeedV2, FeedV3, QUERY_ACTION as PIX_QUERY_ACTION, QueryV2, QueryV3};
 use crate::pix::notifier;
 use crate::routing::exchange::CallBody;
 use crate::routing::package::{self, Attachments, BodyError, Package};

@@ -9,7 +9,7 @@ use crate::fhir::resource::date_time;
 use crate::hl7v2::message::Limits;
 use crate::hl7v2::{Hd, Header, Message};
 use crate::id::{Domains, Dtm, Timestamp};
-use crate::pix::feed_v2::{self, Event, FeedRequest, Request};
+use crate::pix::feed_v2::{self, Event, FeedRequest, Request, is_management};
 use crate::storage::identities::{MergeRules, Place};
 
 /// Reads a file of messages. `Place::state` is one more than the messages since the last BHS, and 0 outside a batch.
@@ -123,7 +123,7 @@ impl<R: Read + Seek> Reader<R> {
         let rules =
             feed_v2::Rules { default_authority: self.rules.default_authority.clone(), ..feed_v2::Rules::default() };
         let request = Request::decode(&message, &self.rules.domains, &rules)?;
-        let merging = if request.header.version == "2.3.1" { MergeRules::BothKnown } else { MergeRules::Lenient };
+        let merging = if is_management(&request.header) { MergeRules::Lenient } else { MergeRules::BothKnown };
         // EVN-2 to the second is an instant; a mere date is none.
         let at = request.recorded.filter(|dtm| dtm.as_str().len() >= 14);
         let at = at.and_then(|dtm| Timestamp::from_rfc3339(&date_time(&dtm)));

@@ -163,6 +163,21 @@ fn messages_are_found_however_they_were_put_together() {
     assert_eq!(pieces(Format::Hl7v2, &batch), told([3, 7]));
 }
 
+/// ITI TF-2: 3.30.4: what the version of a merge says about identifiers that nobody has, as in a feed.
+#[test]
+fn a_merge_in_a_file_is_that_of_its_version() {
+    let merge = message("A40", "PID|||7^^^NORTH\rMRG|8^^^NORTH");
+    for (version, merging) in
+        [("2.3.1", MergeRules::BothKnown), ("2.4", MergeRules::BothKnown), ("2.5.1", MergeRules::Lenient)]
+    {
+        let text = merge.replace("|P|2.5\r", &format!("|P|{version}\r"));
+        let mut reader =
+            Reader::open(Format::Hl7v2, Cursor::new(text.into_bytes()), Place::default(), rules()).unwrap();
+        let told = reader.next_piece().unwrap().unwrap().content.unwrap();
+        assert_eq!(told[0].merging, merging, "{version}");
+    }
+}
+
 #[test]
 fn what_is_missing_from_a_batch_is_told() {
     let one = message("A28", "PID|||7^^^NORTH||Okafor^Ada");

@@ -1,8 +1,8 @@
 //! ITI-8 Patient Identity Feed and ITI-30 Patient Identity Management in HL7 v2 (ITI TF-2: 3.8, 3.30).
 //!
 //! ITI-8 knows admissions (A01, A04, A05), updates (A08) and merges (A40); ITI-30 adds A28, A31, A47 (a new identifier),
-//! A24 (link) and A37 (unlink). Both are read alike: a sender's version says little about its profile. What is done
-//! with them is the manager's business.
+//! A24 (link) and A37 (unlink). Both are read alike: a sender's version says little about its profile, except of a merge.
+//! What is done with them is the manager's business.
 
 use crate::hl7v2::ack::{AckCode, Condition, Fault, Location, message_type};
 use crate::hl7v2::{Builder, Composite, Cx, Field, Header, Message};
@@ -24,6 +24,16 @@ pub struct Rules {
 impl Default for Rules {
     fn default() -> Self {
         Self { processing_id: None, default_authority: None, link: true }
+    }
+}
+
+/// Whether a feed is ITI-30: by the events that ITI-8 does not have, and for the one that both have by the version that
+/// each is written in (ITI TF-2: 3.8.4.2, 3.30.4).
+pub fn is_management(header: &Header) -> bool {
+    match header.event.as_str() {
+        "A24" | "A28" | "A31" | "A37" | "A47" => true,
+        "A40" => header.version.starts_with("2.5"),
+        _ => false,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::gateway::Gateway;
 use crate::id::{AssigningAuthority, Timestamp};
 use crate::storage::identities::{self, IdentityError, MergeRules, Revise};
 
-pub use feed::{FEED_ACTIONS, FeedV2, FeedV3, is_management};
+pub use feed::{FEED_ACTIONS, FeedV2, FeedV3};
 pub use fhir::{FeedFhir, QueryFhir};
 pub use query::{QUERY_ACTION, QueryV2, QueryV3};
 

@@ -97,6 +97,27 @@ async fn events_of_patient_identity_management_are_recorded_as_such() {
     assert_eq!(lines, ["ITI-30 C success patient", "ITI-30 U success patient", "ITI-30 U success patient"]);
 }
 
+/// ITI TF-2: 3.30.4.4: there a merge into nobody gives the patient that identifier, and one of nobody is nothing. In every
+/// other version it is a merge of ITI-8, which needs both.
+#[tokio::test]
+async fn a_merge_of_identifiers_that_nobody_has_is_an_error_in_iti_8_alone() {
+    let mut feed = feed().await;
+    for (version, code) in [("2.3.1", "AE"), ("2.4", "AE"), ("2.5", "AA"), ("2.5.1", "AA")] {
+        let (known, other, nobody) = (fresh(), fresh(), fresh());
+        feed.ask(&admission("A04", &known, "Known^Ada")).await;
+        let written = |message: Vec<u8>| {
+            String::from_utf8(message).unwrap().replace("|P|2.3.1", &format!("|P|{version}")).into_bytes()
+        };
+        for message in [merge(&known, &nobody), merge(&other, &nobody), merge(&other, &known)] {
+            let told = feed.ask(&written(message)).await;
+            assert_eq!(told.code.code(), code, "{version}: {}", told.text);
+        }
+        let names = (family(&known), family(&other), family(&nobody));
+        let known = Some("Known".to_owned());
+        assert_eq!(names, if code == "AA" { (None, known, None) } else { (known, None, None) }, "{version}");
+    }
+}
+
 #[tokio::test]
 async fn feeds_that_cannot_be_applied_are_refused_with_their_place() {
     let mut feed = feed().await;

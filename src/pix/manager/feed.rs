@@ -24,18 +24,9 @@ pub const FEED_ACTIONS: [&str; 3] =
     ["urn:hl7-org:v3:PRPA_IN201301UV02", "urn:hl7-org:v3:PRPA_IN201302UV02", "urn:hl7-org:v3:PRPA_IN201304UV02"];
 const FEED_ACTION_RESPONSE: &str = "urn:hl7-org:v3:MCCI_IN000002UV01";
 
-/// ITI-8 and, if so told, ITI-30, as the manager answers them. They differ in their name alone.
+/// ITI-8 and, if so told, ITI-30, as the manager answers them. They differ in their name, and in what a merge does about
+/// identifiers that nobody has.
 pub struct FeedV2<const MANAGEMENT: bool>;
-
-/// Whether a feed is ITI-30: by the events that ITI-8 does not have, and for the one that both have by the version that
-/// each is written in (ITI TF-2: 3.8.4.2, 3.30.4).
-pub fn is_management(header: &Header) -> bool {
-    match header.event.as_str() {
-        "A24" | "A28" | "A31" | "A37" | "A47" => true,
-        "A40" => header.version.starts_with("2.5"),
-        _ => false,
-    }
-}
 
 /// What was asked, and of which domains the source may speak.
 pub struct Fed {
@@ -71,7 +62,7 @@ impl<const MANAGEMENT: bool> Transaction for FeedV2<MANAGEMENT> {
 
     async fn handle(gateway: Arc<Gateway>, call: Arc<Call<Fed>>, _extras: ()) -> Result<(), Refusal> {
         let Fed { request, authorities } = call.permitted.request();
-        let rules = if request.header.version == "2.3.1" { MergeRules::BothKnown } else { MergeRules::Lenient };
+        let rules = if MANAGEMENT { MergeRules::Lenient } else { MergeRules::BothKnown };
         apply(&gateway, &request.change, authorities, rules, call.at).await
     }
 
