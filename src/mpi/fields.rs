@@ -1,5 +1,7 @@
 //! How well each field of two records agrees. What a level is worth is not known here.
 
+use smol_str::SmolStr;
+
 use super::compare::{Field, Level};
 use super::nicknames;
 use super::normalize::{Name, Profile, Street};
@@ -50,6 +52,32 @@ pub fn agreement<'p>(a: &'p Profile, b: &'p Profile) -> Agreement<'p> {
         Field::Identifier => any_shared(&a.ids, &b.ids, |_, _| false),
     });
     Agreement { levels, names: names.of, is_swapped: names.is_swapped, generations_differ: names.generations_differ }
+}
+
+/// The levels of what is quickly compared and tells people apart.
+pub fn quick(a: &Profile, b: &Profile) -> [(Field, Level); 5] {
+    let names = names(a, b);
+    [
+        (Field::Given, names.given),
+        (Field::Middle, names.middle),
+        (Field::Family, names.family),
+        (Field::Birth, birth(a, b)),
+        (Field::Gender, gender(a, b)),
+    ]
+}
+
+/// The other fields, those that both have.
+pub fn known_to_both(a: &Profile, b: &Profile) -> impl Iterator<Item = Field> {
+    let both = |known: fn(&Profile) -> bool| known(a) && known(b);
+    let fields = [
+        (Field::Ssn, both(|one| one.ssn.is_some() || one.ssn_last4.is_some())),
+        (Field::Phone, both(|one| !one.phones.is_empty())),
+        (Field::Email, both(|one| !one.emails.is_empty())),
+        (Field::Address, both(|one| !one.addresses.is_empty())),
+        (Field::Place, both(|one| !one.addresses.is_empty())),
+        (Field::Identifier, both(|one| !one.ids.is_empty())),
+    ];
+    fields.into_iter().filter_map(|(field, is_known)| is_known.then_some(field))
 }
 
 /// How the best pair of names agrees.
@@ -143,7 +171,7 @@ fn name<'p>(one: &'p Name, two: &'p Name) -> Names<'p> {
 
 /// Whether the given name of one is the family name of the other, which may have been one word or two.
 fn alike_whole(one: &Name, two: &Name) -> bool {
-    let second = one.middle.first().map(String::as_str).unwrap_or_default();
+    let second = one.middle.first().map(SmolStr::as_str).unwrap_or_default();
     alike(&one.given, &two.family)
         || (two.family.strip_prefix(one.given.as_str()) == Some(second) && !second.is_empty())
 }
@@ -159,7 +187,7 @@ fn given(one: &Name, two: &Name) -> Level {
     }
     // "Maryann" and "Mary Ann"; somebody who goes by the second name.
     let is_joined = |long: &Name, short: &Name| {
-        let second = short.middle.first().map(String::as_str).unwrap_or_default();
+        let second = short.middle.first().map(SmolStr::as_str).unwrap_or_default();
         !second.is_empty() && long.given.strip_prefix(short.given.as_str()) == Some(second)
     };
     let by_second = |name: &Name, other: &Name| other.given.len() > 1 && name.middle.contains(&other.given);

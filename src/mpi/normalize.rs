@@ -1,5 +1,9 @@
 //! Makes what sources wrote comparable, and leaves out what says nothing: placeholders are kept in the store and
 //! ignored here.
+//!
+//! A search unpacks hundreds of profiles, nearly all of them of short words, so they are kept where no allocation is needed.
+
+use smol_str::SmolStr;
 
 use crate::id::patient::{MultipleBirth, TelecomSystem};
 use crate::id::{Demographics, Gender, PatientId, PersonName};
@@ -19,13 +23,13 @@ pub struct Profile {
     /// Postal addresses.
     pub addresses: Vec<Street>,
     /// Ten digits.
-    pub phones: Vec<String>,
+    pub phones: Vec<SmolStr>,
     /// Lower case.
-    pub emails: Vec<String>,
+    pub emails: Vec<SmolStr>,
     /// Nine digits.
-    pub ssn: Option<String>,
+    pub ssn: Option<SmolStr>,
     /// The last four digits of the SSN, when known.
-    pub ssn_last4: Option<String>,
+    pub ssn_last4: Option<SmolStr>,
     /// Other identifiers: driver's licence, member id.
     pub ids: Vec<PatientId>,
     /// Twins and their order.
@@ -42,13 +46,13 @@ impl std::fmt::Debug for Profile {
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Name {
     /// Family name without spaces and hyphens; empty if it is a placeholder.
-    pub family: String,
+    pub family: SmolStr,
     /// The parts of a double family name; empty for a simple one.
-    pub family_parts: Vec<String>,
+    pub family_parts: Vec<SmolStr>,
     /// First given name.
-    pub given: String,
+    pub given: SmolStr,
     /// The other given names.
-    pub middle: Vec<String>,
+    pub middle: Vec<SmolStr>,
     /// Generation: 1 senior, 2 junior or second, 3 and so on; 0 when not told.
     pub generation: u8,
 }
@@ -57,11 +61,11 @@ pub struct Name {
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Street {
     /// All lines as one, abbreviated.
-    pub line: String,
+    pub line: SmolStr,
     /// City.
-    pub city: String,
+    pub city: SmolStr,
     /// First five digits of the postal code.
-    pub zip: String,
+    pub zip: SmolStr,
 }
 
 impl Profile {
@@ -79,7 +83,7 @@ impl Profile {
         let is_ssn = |id: &&PatientId| id.authority().universal_id() == SSN_OID;
         let ssn_text = person.other_ids.iter().find(is_ssn).map(PatientId::id);
         let ssn = ssn_text.and_then(ssn);
-        let last4 = ssn.as_deref().map(|ssn| ssn[5..].to_owned()).or_else(|| ssn_text.and_then(ssn_last4));
+        let last4 = ssn.as_deref().map(|ssn| ssn[5..].into()).or_else(|| ssn_text.and_then(ssn_last4));
         Self {
             names,
             gender: person.gender.filter(|gender| *gender != Gender::Unknown),
@@ -140,11 +144,11 @@ pub fn name(name: &PersonName) -> Option<Name> {
     }
     let mut given = name.given.iter().flat_map(|given| words(given));
     let first = given.next().unwrap_or_default();
-    let middle: Vec<String> = given.filter(|word| !is_placeholder(word)).collect();
+    let middle: Vec<SmolStr> = given.filter(|word| !is_placeholder(word)).map(SmolStr::from).collect();
     let joined = family_parts.concat();
     let whole = format!("{first}{joined}");
     let hidden = matches!(whole.as_str(), "JOHNDOE" | "JANEDOE");
-    let keep = |text: String| if hidden || is_placeholder(&text) { String::new() } else { text };
+    let keep = |text: String| if hidden || is_placeholder(&text) { SmolStr::default() } else { text.into() };
     let (family, given) = (keep(joined), keep(first));
     if family.is_empty() {
         family_parts.clear();
@@ -152,6 +156,7 @@ pub fn name(name: &PersonName) -> Option<Name> {
     if family_parts.len() < 2 {
         family_parts.clear();
     }
+    let family_parts = family_parts.into_iter().map(SmolStr::from).collect();
     let nothing = family.is_empty() && given.is_empty();
     (!nothing).then_some(Name { family, family_parts, given, middle, generation })
 }
@@ -228,7 +233,7 @@ fn is_plausible_birth((year, month, day): (u16, Option<u8>, Option<u8>)) -> bool
 
 /// The nine digits of a social security number that can exist (no 000, 666 or 9xx area, 00 group, 0000 serial) and
 /// is not one of those that people make up.
-pub fn ssn(text: &str) -> Option<String> {
+pub fn ssn(text: &str) -> Option<SmolStr> {
     let digits = digits(text);
     let made_up = matches!(digits.as_str(), "123456789" | "987654321" | "123121234" | "078051120" | "219099999");
     let valid = digits.len() == 9
@@ -239,17 +244,17 @@ pub fn ssn(text: &str) -> Option<String> {
         && &digits[5..] != "0000"
         && !all_equal(&digits)
         && !made_up;
-    valid.then_some(digits)
+    valid.then(|| digits.into())
 }
 
 /// The last four digits alone, as some sources send them (`6780`, `XXX-XX-6780`).
-fn ssn_last4(text: &str) -> Option<String> {
+fn ssn_last4(text: &str) -> Option<SmolStr> {
     let digits = digits(text);
-    (digits.len() == 4 && digits != "0000" && digits != "9999").then_some(digits)
+    (digits.len() == 4 && digits != "0000" && digits != "9999").then(|| digits.into())
 }
 
 /// Ten digits of a North American number; other numbers with all their digits.
-pub fn phone(text: &str) -> Option<String> {
+pub fn phone(text: &str) -> Option<SmolStr> {
     // Neither "ext. 12" nor "x12" belongs to the number.
     let number = text.split(['x', 'X', ';', 'e', 'E']).next().unwrap_or_default();
     let mut digits = digits(number);
@@ -257,14 +262,14 @@ pub fn phone(text: &str) -> Option<String> {
         digits.remove(0);
     }
     let usable = (10..=15).contains(&digits.len()) && !all_equal(&digits[3..]) && !all_equal(&digits);
-    (usable && digits != "1234567890").then_some(digits)
+    (usable && digits != "1234567890").then(|| digits.into())
 }
 
-fn email(text: &str) -> Option<String> {
+fn email(text: &str) -> Option<SmolStr> {
     let email = text.trim().to_lowercase();
     let (user, host) = email.split_once('@')?;
     let usable = !user.is_empty() && host.contains('.') && !matches!(user, "none" | "noemail" | "unknown" | "declined");
-    usable.then_some(email)
+    usable.then(|| email.into())
 }
 
 fn street(address: &crate::id::Address) -> Option<Street> {
@@ -278,7 +283,7 @@ fn street(address: &crate::id::Address) -> Option<Street> {
     } else {
         line.join(" ")
     };
-    let street = Street { line, city: letters(&address.city), zip };
+    let street = Street { line: line.into(), city: letters(&address.city).into(), zip: zip.into() };
     (street != Street::default()).then_some(street)
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::compare::{Explanation, Field, Level, compare};
+use super::compare::{Explanation, Field, Grade, Level, compare};
+use super::fields::{known_to_both, quick};
 use super::frequency::Frequencies;
 use super::learn::{Household, Learnt};
 use super::normalize::Profile;
@@ -42,6 +43,11 @@ impl Odds {
     pub fn weight(&self, level: Level) -> f64 {
         let (m, u) = self.of(level);
         (m / u).log2()
+    }
+
+    /// The most evidence that any level gives, in bits.
+    fn most(&self) -> f64 {
+        Level::AGREEING.into_iter().map(|level| self.weight(level)).fold(0.0, f64::max)
     }
 
     pub(super) fn of_mut(&mut self, level: Level) -> Option<&mut (f64, f64)> {
@@ -168,9 +174,11 @@ impl Default for Parameters {
 }
 
 /// The parameters of one community: the defaults, and what was learnt, if anything.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Model {
     defaults: Parameters,
+    /// The most evidence that each field gives by the defaults, in bits.
+    most: [f64; Field::COUNT],
     learnt: Option<Box<Both>>,
 }
 
@@ -195,7 +203,17 @@ impl Model {
         };
         // Whoever is asked about may be anybody: of all records at most one is theirs.
         let outside = Parameters { prior: -(learnt.records.max(2) as f64).log2(), twins: None, ..inside.clone() };
-        Self { defaults: Parameters::default(), learnt: Some(Box::new(Both { learnt, inside, outside })) }
+        Self { learnt: Some(Box::new(Both { learnt, inside, outside })), ..Self::default() }
+    }
+
+    /// Whether two profiles may be alike at all. What is quickly compared is compared, and of the rest the best is
+    /// believed: where [`Model::compare_cautiously`] finds more than [`Grade::No`], this is true.
+    pub fn may_match(&self, a: &Profile, b: &Profile) -> bool {
+        let compared = quick(a, b).map(|(field, level)| self.defaults.odds(field).weight(level));
+        let rest = known_to_both(a, b).map(|field| self.most[field as usize]);
+        let most = self.defaults.prior + compared.into_iter().sum::<f64>() + rest.sum::<f64>();
+        // The sums are not made in one order, so they may differ in the last digits.
+        most + 1e-6 >= Grade::Possible.begins()
     }
 
     /// What was learnt; none while the defaults are in use.
@@ -223,9 +241,19 @@ impl Model {
     }
 }
 
+impl Default for Model {
+    fn default() -> Self {
+        let defaults = Parameters::default();
+        Self { most: defaults.odds.map(|odds| odds.most()), defaults, learnt: None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::mpi::compare::tests::person;
 
     #[test]
     fn a_better_agreement_never_weighs_less() {
@@ -238,5 +266,43 @@ mod tests {
             let falls = weights.windows(2).all(|pair| pair[0] >= pair[1]);
             assert!(falls || field == Field::Ssn, "{field:?}: {weights:?}");
         }
+    }
+
+    proptest! {
+        /// Whoever is not compared would not have been found.
+        #[test]
+        fn whoever_is_passed_over_does_not_match(
+            known in any::<[u8; 8]>(),
+            changed in prop::collection::vec((0..8_usize, any::<u8>()), 0..5),
+        ) {
+            let mut asked = known;
+            changed.into_iter().for_each(|(part, value)| asked[part] = value);
+            let (one, two) = (person(&told(known)), person(&told(asked)));
+            let model = Model::default();
+            prop_assert!(model.may_match(&one, &two) || model.compare_cautiously(&one, &two).grade() == Grade::No);
+            prop_assert_eq!(model.may_match(&one, &two), model.may_match(&two, &one));
+        }
+    }
+
+    /// Somebody: a family name, a given name, day and year of birth, gender, house, postal code, telephone; some unknown.
+    fn told(parts: [u8; 8]) -> String {
+        let [family, given, day, year, gender, house, zip, phone] = parts;
+        let pick = |from: &[&str], part: u8| from[usize::from(part) % from.len()].to_owned();
+        let birth = if day % 9 == 0 {
+            format!("19{}", 10 + year % 80)
+        } else {
+            format!("19{}03{}", 10 + year % 80, 10 + day % 18)
+        };
+        [
+            pick(&["Okafor", "Okafur", "Smith", "Smith-Okafor", "Ada", ""], family),
+            pick(&["Ada", "Adah", "Eve", "A", "Bob", "Robert", ""], given),
+            if year == 0 { String::new() } else { birth },
+            pick(&["F", "M", ""], gender),
+            if house % 5 == 0 { String::new() } else { format!("{} Elm St", house % 7) },
+            pick(&["97301", "97310", "10001", ""], zip),
+            pick(&["5035550100", "5035550101", "2125550100", ""], phone),
+        ]
+        .join("|")
+            + "|"
     }
 }

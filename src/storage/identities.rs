@@ -8,8 +8,9 @@
 //! | table | key after the tenant | value |
 //! |---|---|---|
 //! | `identity.ids` | identifier | person |
-//! | `identity.people` | person | its records, before them what is compared of each |
-//! | `identity.blocks.3` and its levels | block key, person | see `blocks` |
+//! | `identity.people` | person | its records |
+//! | `identity.profiles` | person | what is compared of each record ([`crate::mpi::packed`]) |
+//! | `identity.blocks.4` and its levels | block key, person | see `blocks` |
 //! | `identity.history` | number | a [`Change`] |
 //! | `identity.history.of` | identifier, number | - |
 //! | `identity.apart` | two identifiers | the two, and since when |

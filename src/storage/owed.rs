@@ -11,6 +11,7 @@
 use super::engine::{Definition, Engine, StoreError, Write, table};
 use super::seal::{Purpose, Sealer, row_prefix};
 use crate::id::{Tenant, TraceId};
+use std::borrow::Cow;
 
 const OWED: Definition = table("audit.owed");
 
@@ -54,7 +55,7 @@ impl Owed {
         let rows = self.engine.read()?.open_table(OWED)?;
         let open = |sealed: &[u8]| {
             let opened = self.sealer.open(tenant, Purpose::Audit, sealed);
-            opened.map_err(|_| StoreError::Damaged("the audit records that are owed"))
+            opened.map(Cow::into_owned).map_err(|_| StoreError::Damaged("the audit records that are owed"))
         };
         rows.prefix(&row_prefix(tenant))?.map(|row| open(row?.1.value())).collect()
     }

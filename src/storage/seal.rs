@@ -3,6 +3,8 @@
 //! Today a sealed value is a format byte and the plain bytes. A key for each tenant comes here and nowhere else: values
 //! already written say by their format byte how to open them.
 
+use std::borrow::Cow;
+
 use crate::id::Tenant;
 
 /// What the key of each of a tenant's rows starts with: the name and an end mark.
@@ -61,9 +63,9 @@ impl Sealer {
     }
 
     /// The value of stored bytes.
-    pub fn open(&self, _tenant: &Tenant, _purpose: Purpose, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+    pub fn open<'v>(&self, _tenant: &Tenant, _purpose: Purpose, sealed: &'v [u8]) -> Result<Cow<'v, [u8]>, SealError> {
         match sealed.split_first() {
-            Some((&PLAIN, value)) => Ok(value.to_vec()),
+            Some((&PLAIN, value)) => Ok(Cow::Borrowed(value)),
             _ => Err(SealError::UnknownFormat),
         }
     }

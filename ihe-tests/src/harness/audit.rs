@@ -26,7 +26,7 @@ impl<'g> Trail<'g> {
         let entries = read_from(self.0.directory(), Position::default(), durable, u64::MAX).unwrap();
         let records = entries.into_iter().filter(|(entry, _)| entry.header.kind == Kind::Record).map(|(entry, _)| {
             let bytes = self.0.sealer().open(&entry.header.tenant, Purpose::Audit, &entry.payload).unwrap();
-            String::from_utf8(bytes).unwrap()
+            String::from_utf8(bytes.into_owned()).unwrap()
         });
         let found: Vec<String> = records.filter(|record| record.contains(text)).collect();
         schema::check_audit(&found);

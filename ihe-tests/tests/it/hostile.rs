@@ -185,7 +185,7 @@ pub fn records(folder: &Path) -> Vec<AuditRecord> {
         .filter(|(entry, _)| entry.header.kind == Kind::Record)
         .map(|(entry, _)| {
             let text = Sealer::plain().open(&entry.header.tenant, Purpose::Audit, &entry.payload).unwrap();
-            AuditRecord { trace: entry.header.trace.to_string(), text: String::from_utf8(text).unwrap() }
+            AuditRecord { trace: entry.header.trace.to_string(), text: String::from_utf8(text.into_owned()).unwrap() }
         })
         .collect()
 }

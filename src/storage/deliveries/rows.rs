@@ -1,5 +1,7 @@
 //! Keys and values of the tables of deliveries.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -104,7 +106,7 @@ impl Codec {
     }
 
     pub(super) fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
-        self.sealer.open(&self.tenant, Purpose::Delivery, sealed).map_err(|_| DAMAGED)
+        self.sealer.open(&self.tenant, Purpose::Delivery, sealed).map(Cow::into_owned).map_err(|_| DAMAGED)
     }
 
     pub(super) fn encode(&self, value: &impl Serialize) -> Result<Vec<u8>, StoreError> {

@@ -9,9 +9,9 @@
 //!
 //! | table | key after the tenant | value |
 //! |---|---|---|
-//! | `identity.blocks.3` | block key, person | [`HERE`] or [`GONE`] |
-//! | `identity.blocks.3.1` and so on: the levels | the last row of a chunk | the rows of the chunk |
-//! | `identity.blocks.3.turns` (no tenant) | number of a level | where its next slice begins |
+//! | `identity.blocks.4` | block key, person | [`HERE`] or [`GONE`] |
+//! | `identity.blocks.4.1` and so on: the levels | the last row of a chunk | the rows of the chunk |
+//! | `identity.blocks.4.turns` (no tenant) | number of a level | where its next slice begins |
 //!
 //! **Reading** asks the recent table and each level (three for five million patients), in one view of the store, and
 //! puts the rows in order; what a younger table says of a row counts. A row that was removed stays as a mark until it
@@ -33,25 +33,33 @@ mod merge;
 #[cfg(test)]
 mod tests;
 
-use std::iter::Peekable;
 use std::ops::{Bound, RangeInclusive};
 
 use super::PersonKey;
 use super::rows::number;
 use crate::storage::engine::{Bytes, Definition, Read, ReadTable, StoreError, Table, Write, table};
-use chunk::Row;
+use chunk::{Reader, Row};
 
 /// Rows as they come, each in a row of its own.
-const RECENT: Definition = table("identity.blocks.3");
+const RECENT: Definition = table("identity.blocks.4");
 /// Packed rows, the youngest first.
 const LEVELS: [Definition; 4] = [
+    table("identity.blocks.4.1"),
+    table("identity.blocks.4.2"),
+    table("identity.blocks.4.3"),
+    table("identity.blocks.4.4"),
+];
+/// What earlier versions of the program had in their place.
+pub(super) const EARLIER: [Definition; 8] = [
+    table("identity.blocks"),
+    table("identity.blocks.2"),
+    table("identity.blocks.3"),
     table("identity.blocks.3.1"),
     table("identity.blocks.3.2"),
     table("identity.blocks.3.3"),
     table("identity.blocks.3.4"),
+    table("identity.blocks.3.turns"),
 ];
-/// What earlier versions of the program had in their place.
-pub(super) const EARLIER: [Definition; 2] = [table("identity.blocks"), table("identity.blocks.2")];
 
 /// Value of a recent row: the person is in the block.
 const HERE: &[u8] = b"";
@@ -74,15 +82,20 @@ pub(super) struct Index<'w> {
 /// A table whose rows can be read in order.
 pub(super) trait Ordered {
     /// The rows from one key to another.
-    fn rows<'s>(&'s self, from: &[u8], to: &[u8]) -> Result<Rows<'s, (Bytes<'s>, Bytes<'s>)>, StoreError>;
+    fn rows<'s>(
+        &'s self,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<impl Iterator<Item = Result<(Bytes<'s>, Bytes<'s>), StoreError>> + use<'s, Self>, StoreError>;
 }
 
-type Rows<'s, R> = Box<dyn Iterator<Item = Result<R, StoreError>> + 's>;
-
 impl Ordered for ReadTable {
-    fn rows<'s>(&'s self, from: &[u8], to: &[u8]) -> Result<Rows<'s, (Bytes<'s>, Bytes<'s>)>, StoreError> {
-        let rows = self.range(Bound::Included(from), Bound::Included(to))?;
-        Ok(Box::new(rows.map(shortly)))
+    fn rows<'s>(
+        &'s self,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<impl Iterator<Item = Result<(Bytes<'s>, Bytes<'s>), StoreError>> + use<'s>, StoreError> {
+        Ok(self.range(Bound::Included(from), Bound::Included(to))?.map(shortly))
     }
 }
 
@@ -93,9 +106,13 @@ fn shortly<'s>(
     row
 }
 
-impl Ordered for Table<'_> {
-    fn rows<'s>(&'s self, from: &[u8], to: &[u8]) -> Result<Rows<'s, (Bytes<'s>, Bytes<'s>)>, StoreError> {
-        Ok(Box::new(self.range(Bound::Included(from), Bound::Included(to))?))
+impl<'w> Ordered for Table<'w> {
+    fn rows<'s>(
+        &'s self,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<impl Iterator<Item = Result<(Bytes<'s>, Bytes<'s>), StoreError>> + use<'s, 'w>, StoreError> {
+        self.range(Bound::Included(from), Bound::Included(to))
     }
 }
 
@@ -115,10 +132,14 @@ impl<T: Ordered> Blocks<T> {
     ) -> Result<impl Iterator<Item = Result<(u64, PersonKey), StoreError>> + '_, StoreError> {
         let from = Row { block: *blocks.start(), person: 0, gone: false };
         let to = Row { block: *blocks.end(), person: u64::MAX, gone: false };
-        let mut sources = Vec::with_capacity(1 + self.levels.len());
-        sources.push(self.recent(from, to)?.peekable());
+        // A chunk is named by its last row, so the first one that is named by `from` or a later row may have it.
+        let end = Row { block: u64::MAX, person: u64::MAX, gone: false };
+        let (first, last, end) = (self.key(from), self.key(to), self.key(end));
+        // Most tables have nothing in most blocks: they are not asked again.
+        let mut sources = Vec::new();
+        sources.extend(Source::new(self.recent.rows(&first, &last)?, false, from, to)?);
         for level in &self.levels {
-            sources.push(self.packed(level, from, to)?.peekable());
+            sources.extend(Source::new(level.rows(&first, &end)?, true, from, to)?);
         }
         let rows = std::iter::from_fn(move || youngest(&mut sources).transpose());
         Ok(rows.filter_map(|row| match row {
@@ -131,54 +152,67 @@ impl<T: Ordered> Blocks<T> {
     fn key(&self, row: Row) -> Vec<u8> {
         [self.prefix.as_slice(), &row.key()].concat()
     }
+}
 
-    fn recent(&self, from: Row, to: Row) -> Result<Rows<'_, Row>, StoreError> {
-        let rows = self.recent.rows(&self.key(from), &self.key(to))?;
-        Ok(Box::new(rows.map(|row| {
-            let (key, value) = row?;
-            Row::of_key(key.value(), value.value() == GONE)
-        })))
+/// The rows of one table that are still to come.
+struct Source<'s, I> {
+    table: I,
+    is_packed: bool,
+    from: Row,
+    to: Row,
+    /// The chunk that is being read, where rows are packed.
+    chunk: Option<(Bytes<'s>, Reader)>,
+    /// No chunk after this one has a row of the range.
+    is_last: bool,
+    next: Option<Row>,
+}
+
+impl<'s, I: Iterator<Item = Result<(Bytes<'s>, Bytes<'s>), StoreError>>> Source<'s, I> {
+    /// The rows of a table from one to another. None if there are none.
+    fn new(table: I, is_packed: bool, from: Row, to: Row) -> Result<Option<Self>, StoreError> {
+        let mut source = Self { table, is_packed, from, to, chunk: None, is_last: false, next: None };
+        source.next = source.pull()?;
+        Ok(source.next.is_some().then_some(source))
     }
 
-    fn packed<'s>(&'s self, level: &'s T, from: Row, to: Row) -> Result<Rows<'s, Row>, StoreError> {
-        // A chunk is named by its last row, so the first one that is named by `from` or a later row may have it.
-        let last = Row { block: u64::MAX, person: u64::MAX, gone: false };
-        let chunks = level.rows(&self.key(from), &self.key(last))?;
-        let mut is_over = false;
-        let chunks = chunks.map_while(move |found| {
-            if is_over {
-                return None;
+    fn pull(&mut self) -> Result<Option<Row>, StoreError> {
+        loop {
+            while let Some((chunk, reader)) = &mut self.chunk {
+                match reader.next(chunk.value())? {
+                    Some(row) if row.place() < self.from.place() => {}
+                    Some(row) => return Ok((row.place() <= self.to.place()).then_some(row)),
+                    None => self.chunk = None,
+                }
             }
-            let rows = found.and_then(|(key, value)| {
-                is_over = Row::of_key(key.value(), false)?.place() >= to.place();
-                chunk::unpack(value.value(), from, to)
-            });
-            Some(rows)
-        });
-        Ok(Box::new(chunks.flat_map(|rows| {
-            let (rows, error) = rows.map_or_else(|error| (Vec::new(), Some(Err(error))), |rows| (rows, None));
-            rows.into_iter().map(Ok).chain(error)
-        })))
+            if self.is_last {
+                return Ok(None);
+            }
+            let Some((key, value)) = self.table.next().transpose()? else { return Ok(None) };
+            if !self.is_packed {
+                return Row::of_key(key.value(), value.value() == GONE).map(Some);
+            }
+            self.is_last = Row::of_key(key.value(), false)?.place() >= self.to.place();
+            let reader = Reader::at(value.value(), self.from)?;
+            self.chunk = Some((value, reader));
+        }
     }
 }
 
 /// The next row of sources of which the youngest comes first, as the youngest that has it tells it.
-fn youngest(sources: &mut [Peekable<Rows<'_, Row>>]) -> Result<Option<Row>, StoreError> {
-    let mut next: Option<Row> = None;
-    for source in sources.iter_mut() {
-        match source.peek() {
-            Some(Ok(row)) if next.is_none_or(|next| row.place() < next.place()) => next = Some(*row),
-            Some(Err(error)) => return Err(error.clone()),
-            Some(Ok(_)) | None => {}
+fn youngest<'s, I>(sources: &mut [Source<'s, I>]) -> Result<Option<Row>, StoreError>
+where
+    I: Iterator<Item = Result<(Bytes<'s>, Bytes<'s>), StoreError>>,
+{
+    let Some(found) = sources.iter().filter_map(|source| source.next).min_by_key(|row| row.place()) else {
+        return Ok(None);
+    };
+    for source in sources {
+        if source.next.is_some_and(|row| row.place() == found.place()) {
+            source.next = source.pull()?;
         }
     }
-    let Some(found) = next else { return Ok(None) };
-    for source in sources {
-        source.next_if(|row| row.as_ref().is_ok_and(|row| row.place() == found.place()));
-    }
-    Ok(next)
+    Ok(Some(found))
 }
-
 impl<'w> Index<'w> {
     pub(super) fn open(write: &'w Write<'_>, prefix: &[u8]) -> Result<Self, StoreError> {
         let levels = LEVELS.iter().map(|level| write.open_derived(*level)).collect::<Result<_, _>>()?;

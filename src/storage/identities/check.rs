@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::blocks::Blocks;
-use super::rows::{Codec, IDS, PEOPLE, blocks_of, number};
+use super::rows::{Codec, Compared, IDS, PEOPLE, PROFILES, blocks_of, number, profiles_of};
 use super::{Identities, PersonKey};
 use crate::id::{PatientId, Tenant};
 use crate::storage::engine::{Read, ReadTable, StoreError};
@@ -23,6 +23,12 @@ pub enum Problem {
     /// A search looks at this person in vain.
     #[error("person {0} is in a block where they do not belong")]
     StrayBlock(u64),
+    /// What is compared of a person is not what their records say, or not by this version of the program.
+    #[error("what is compared of person {0} is not what is known of them")]
+    OldProfile(u64),
+    /// There is something to compare of a person who is not there.
+    #[error("person {0} is compared and not known")]
+    StrayProfile(u64),
     /// An identifier says that another replaced it, and that other is not of this person.
     #[error("person {0} has a replaced identifier without its successor")]
     BrokenChain(u64),
@@ -34,7 +40,7 @@ impl Identities {
         let codec = self.codec(tenant);
         let read = self.engine.read()?;
         let (ids, people) = (read.open_table(IDS)?, read.open_table(PEOPLE)?);
-        let blocks = Blocks::of(&read, &codec.prefix)?;
+        let (blocks, compared) = (Blocks::of(&read, &codec.prefix)?, Compared::of(&codec, &read)?);
         let mut problems = Vec::new();
         let (mut expected_ids, mut expected_blocks) = (0_usize, Digest::default());
         for row in people.prefix(&codec.prefix)? {
@@ -53,6 +59,15 @@ impl Identities {
             }
             for block in blocks_of(&person.records) {
                 expected_blocks.add(block, person.key);
+            }
+            if compared.stored(person.key)? != Some(profiles_of(&person.records)) {
+                problems.push(Problem::OldProfile(key));
+            }
+        }
+        for row in read.open_table(PROFILES)?.prefix(&codec.prefix)? {
+            let (key, _) = row?;
+            if people.get(key.value())?.is_none() {
+                problems.push(Problem::StrayProfile(number(&key.value()[codec.prefix.len()..])?));
             }
         }
         // Whatever should be there is; now only what should not be there is left to find.

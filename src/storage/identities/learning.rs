@@ -69,7 +69,9 @@ impl Identities {
         }
         for (number_in_sample, (key, record)) in sample.records.iter().enumerate() {
             let mut people = self.members(&codec, &read, record)?.compared;
-            people.insert(key.0);
+            if let Err(place) = people.binary_search(&key.0) {
+                people.insert(place, key.0);
+            }
             for other in people.into_iter().map(PersonKey) {
                 let Some(person) = codec.load(&read, other)? else { continue };
                 for (place, known) in person.records.iter().enumerate() {

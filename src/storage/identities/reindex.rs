@@ -2,14 +2,14 @@
 //! are looked in, a search would miss people and not know it.
 
 use super::Identities;
-use super::blocks::{EARLIER, Index};
-use super::rows::{COUNTERS, Codec, blocks_of, number};
+use super::blocks::EARLIER;
+use super::rows::{COUNTERS, Codec, Tables, number};
 use crate::id::Tenant;
 use crate::storage::engine::{Read, StoreError};
 
-/// The version of `mpi::block::keys` and of the tables that hold them. Whoever changes either raises it, and gives the
+/// The version of `mpi::block::keys`, and of the tables that hold them and what is compared. Whoever changes either raises it, and gives the
 /// tables other names.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 /// Persons in one write.
 const PAGE: usize = 500;
 
@@ -29,13 +29,8 @@ impl Identities {
             indexed += people.len();
             let codec = codec.clone();
             let index = move |write: &crate::storage::engine::Write<'_>| {
-                let mut blocks = Index::open(write, &codec.prefix)?;
-                for person in &people {
-                    for block in blocks_of(&person.records) {
-                        blocks.insert(block, person.key)?;
-                    }
-                }
-                Ok(())
+                let mut tables = Tables::open(write, &codec)?;
+                people.iter().try_for_each(|person| tables.index(person))
             };
             self.engine.write(index).await?;
         }
@@ -66,6 +61,7 @@ mod tests {
     use super::*;
     use crate::id::{Demographics, Dtm, PatientId, PersonName, Timestamp};
     use crate::storage::engine::{Engine, Settings};
+    use crate::storage::identities::blocks::Index;
     use crate::storage::seal::Sealer;
 
     /// A store of another version has no row that this one looks for.

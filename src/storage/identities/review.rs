@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::changes::{link, unlink};
-use super::rows::{APART, Codec, PEOPLE, Tables, next_number, number};
+use super::rows::{APART, Codec, Compared, Tables, next_number, number};
 use super::{Identities, Person, PersonKey, Refusal};
 use crate::id::{PatientId, Tenant, Timestamp};
 use crate::mpi::{Explanation, Grade, Profile};
@@ -162,14 +162,13 @@ impl Identities {
         }
         others.remove(&person.key.0);
         let mut found = Vec::new();
-        let rows = read.open_table(PEOPLE)?;
-        for other in others {
-            let Some(stored) = codec.load_stored(&rows, PersonKey(other))? else { continue };
-            let theirs = stored.profiles()?;
-            let compared = theirs.iter().flat_map(|two| profiles.iter().map(|one| model.compare_inside(one, two)));
-            let best = compared.max_by(|a, b| a.bits.total_cmp(&b.bits));
+        let compared = Compared::of(codec, read)?;
+        for other in others.into_iter().map(PersonKey) {
+            let Some(theirs) = compared.profiles(other)? else { continue };
+            let pairs = theirs.iter().flat_map(|two| profiles.iter().map(|one| model.compare_inside(one, two)));
+            let best = pairs.max_by(|a, b| a.bits.total_cmp(&b.bits));
             let Some(best) = best.filter(|best| best.grade() >= Grade::Probable) else { continue };
-            let other = stored.person()?;
+            let Some(other) = compared.person(other)? else { continue };
             if let (Some(one), Some(two)) = (person.ids().next(), other.ids().next())
                 && !are_apart(codec, read, person, &other)?
             {

@@ -17,6 +17,9 @@ use crate::storage::seal::{Purpose, Sealer, row_prefix};
 
 pub(super) const IDS: Definition = table("identity.ids");
 pub(super) const PEOPLE: Definition = table("identity.people");
+/// What is compared of each person, apart from the rest: a search reads many of these rows and few of the others, which
+/// are five times as long.
+pub(super) const PROFILES: Definition = table("identity.profiles");
 pub(super) const HISTORY: Definition = table("identity.history");
 pub(super) const HISTORY_OF: Definition = table("identity.history.of");
 pub(super) const APART: Definition = table("identity.apart");
@@ -86,20 +89,14 @@ impl Codec {
         serde_json::from_slice(&plain).map_err(|_| DAMAGED)
     }
 
-    /// A person's row: the comparable form of each record, then the records.
-    fn person_row(&self, records: &[Record], profiles: &[Profile]) -> Result<Vec<u8>, StoreError> {
-        let mut plain = packed::pack(profiles);
-        serde_json::to_writer(&mut plain, records).map_err(|error| StoreError::Undone(std::sync::Arc::new(error)))?;
-        Ok(self.sealer.seal(&self.tenant, Purpose::Identity, &plain))
+    fn seal_profiles(&self, profiles: &[Profile]) -> Vec<u8> {
+        self.sealer.seal(&self.tenant, Purpose::Identity, &packed::pack(profiles))
     }
 
     fn person(&self, key: PersonKey, bytes: &[u8]) -> Result<Person, StoreError> {
-        self.stored(key, bytes)?.person()
-    }
-
-    fn stored(&self, key: PersonKey, bytes: &[u8]) -> Result<Stored, StoreError> {
         let plain = self.sealer.open(&self.tenant, Purpose::Identity, bytes).map_err(|_| DAMAGED)?;
-        Ok(Stored { key, plain })
+        let records = without_profiles(&plain).ok_or(DAMAGED)?;
+        Ok(Person { key, records: serde_json::from_slice(records).map_err(|_| DAMAGED)? })
     }
 
     pub(super) fn find(&self, read: &Read, id: &PatientId) -> Result<Option<Person>, StoreError> {
@@ -110,12 +107,8 @@ impl Codec {
     }
 
     pub(super) fn load(&self, read: &Read, key: PersonKey) -> Result<Option<Person>, StoreError> {
-        self.load_stored(&read.open_table(PEOPLE)?, key)?.map(|stored| stored.person()).transpose()
-    }
-
-    /// The row of a person from the open table, to be read as far as it is needed.
-    pub(super) fn load_stored(&self, people: &ReadTable, key: PersonKey) -> Result<Option<Stored>, StoreError> {
-        people.get(&self.person_key(key))?.map(|row| self.stored(key, row.value())).transpose()
+        let row = read.open_table(PEOPLE)?.get(&self.person_key(key))?.map(|row| self.person(key, row.value()));
+        row.transpose()
     }
 
     pub(super) fn people(
@@ -137,31 +130,49 @@ impl Codec {
     }
 }
 
-/// A person as stored.
-pub(super) struct Stored {
-    key: PersonKey,
-    plain: Vec<u8>,
+/// The persons of a view of the store who are to be compared.
+pub(super) struct Compared<'c> {
+    codec: &'c Codec,
+    profiles: ReadTable,
+    people: ReadTable,
 }
 
-impl Stored {
-    /// The comparable form of each record, in their order. Rows without it, or with that of another version of the
-    /// program, are as good and cost more.
-    pub(super) fn profiles(&self) -> Result<Vec<Profile>, StoreError> {
-        let (packed, _) = packed::split(&self.plain).ok_or(DAMAGED)?;
-        match packed.and_then(packed::unpack) {
-            Some(profiles) => Ok(profiles),
-            None => Ok(profiles_of(&self.person()?.records)),
+impl<'c> Compared<'c> {
+    pub(super) fn of(codec: &'c Codec, read: &Read) -> Result<Self, StoreError> {
+        Ok(Self { codec, profiles: read.open_table(PROFILES)?, people: read.open_table(PEOPLE)? })
+    }
+
+    /// The comparable form of each record of a person, in their order; none for nobody. What another version of the
+    /// program stored is made anew.
+    pub(super) fn profiles(&self, key: PersonKey) -> Result<Option<Vec<Profile>>, StoreError> {
+        match self.stored(key)? {
+            Some(profiles) => Ok(Some(profiles)),
+            None => Ok(self.person(key)?.map(|person| profiles_of(&person.records))),
         }
     }
 
-    /// All records.
-    pub(super) fn person(&self) -> Result<Person, StoreError> {
-        let (_, records) = packed::split(&self.plain).ok_or(DAMAGED)?;
-        Ok(Person { key: self.key, records: serde_json::from_slice(records).map_err(|_| DAMAGED)? })
+    /// The same, if this version of the program stored it.
+    pub(super) fn stored(&self, key: PersonKey) -> Result<Option<Vec<Profile>>, StoreError> {
+        let Some(row) = self.profiles.get(&self.codec.person_key(key))? else { return Ok(None) };
+        let plain = self.codec.sealer.open(&self.codec.tenant, Purpose::Identity, row.value()).map_err(|_| DAMAGED)?;
+        Ok(packed::unpack(&plain))
+    }
+
+    /// All that is known of a person.
+    pub(super) fn person(&self, key: PersonKey) -> Result<Option<Person>, StoreError> {
+        let row = self.people.get(&self.codec.person_key(key))?;
+        row.map(|row| self.codec.person(key, row.value())).transpose()
     }
 }
 
-fn profiles_of(records: &[Record]) -> Vec<Profile> {
+/// The records in a row: an earlier version kept what is compared in front of them, after a mark, a byte and its length.
+fn without_profiles(row: &[u8]) -> Option<&[u8]> {
+    let Some(rest) = row.strip_prefix(b"P") else { return Some(row) };
+    let (length, rest) = rest.get(1..)?.split_first_chunk()?;
+    rest.get(usize::try_from(u32::from_be_bytes(*length)).ok()?..)
+}
+
+pub(super) fn profiles_of(records: &[Record]) -> Vec<Profile> {
     records.iter().map(|record| Profile::of(&record.demographics)).collect()
 }
 
@@ -181,6 +192,7 @@ pub(super) struct Tables<'w> {
     pub(super) codec: &'w Codec,
     ids: Table<'w>,
     people: Table<'w>,
+    profiles: Table<'w>,
     pub(super) blocks: Index<'w>,
 }
 
@@ -190,6 +202,7 @@ impl<'w> Tables<'w> {
             codec,
             ids: write.open_table(IDS)?,
             people: write.open_table(PEOPLE)?,
+            profiles: write.open_table(PROFILES)?,
             blocks: Index::open(write, &codec.prefix)?,
         })
     }
@@ -213,8 +226,8 @@ impl<'w> Tables<'w> {
     pub(super) fn store(&mut self, before: Option<&Person>, after: &Person) -> Result<(), StoreError> {
         self.codec.touched.borrow_mut().stored(before, after);
         let old_records = before.map_or(&[][..], |person| &person.records);
-        let value = self.codec.person_row(&after.records, &profiles_of(&after.records))?;
-        self.people.insert(&self.codec.person_key(after.key), &value)?;
+        self.people
+            .insert(&self.codec.person_key(after.key), &self.codec.encode(Purpose::Identity, &after.records)?)?;
         for held in after.held() {
             let was_there = old_records.iter().flat_map(|record| &record.ids).any(|old| old.id == held.id);
             if !was_there {
@@ -226,6 +239,7 @@ impl<'w> Tables<'w> {
         if same_demographics {
             return Ok(());
         }
+        self.store_profiles(after.key, &profiles_of(&after.records))?;
         let (old, new) = (blocks_of(old_records), blocks_of(&after.records));
         for block in old.difference(&new) {
             self.blocks.remove(*block, after.key)?;
@@ -234,6 +248,19 @@ impl<'w> Tables<'w> {
             self.blocks.insert(*block, after.key)?;
         }
         Ok(())
+    }
+
+    fn store_profiles(&mut self, key: PersonKey, profiles: &[Profile]) -> Result<(), StoreError> {
+        self.profiles.insert(&self.codec.person_key(key), &self.codec.seal_profiles(profiles))?;
+        Ok(())
+    }
+
+    /// Makes what is compared of a person, and where it is looked for, anew.
+    pub(super) fn index(&mut self, person: &Person) -> Result<(), StoreError> {
+        let profiles = profiles_of(&person.records);
+        self.store_profiles(person.key, &profiles)?;
+        let blocks: BTreeSet<u64> = profiles.iter().flat_map(block::keys).collect();
+        blocks.into_iter().try_for_each(|block| self.blocks.insert(block, person.key))
     }
 
     /// Removes an identifier that nobody has any more.
@@ -245,8 +272,9 @@ impl<'w> Tables<'w> {
     /// Stores a new person of one record, whose comparable form is known already.
     pub(super) fn store_new(&mut self, person: &Person, profile: &Profile) -> Result<(), StoreError> {
         self.codec.touched.borrow_mut().stored(None, person);
-        let value = self.codec.person_row(&person.records, std::slice::from_ref(profile))?;
-        self.people.insert(&self.codec.person_key(person.key), &value)?;
+        self.people
+            .insert(&self.codec.person_key(person.key), &self.codec.encode(Purpose::Identity, &person.records)?)?;
+        self.store_profiles(person.key, std::slice::from_ref(profile))?;
         for held in person.held() {
             self.ids.insert(&self.codec.id_key(&held.id), &person.key.0.to_be_bytes())?;
         }
@@ -261,6 +289,7 @@ impl<'w> Tables<'w> {
     pub(super) fn vanish(&mut self, person: &Person) -> Result<(), StoreError> {
         self.codec.touched.borrow_mut().vanished(person);
         self.people.remove(&self.codec.person_key(person.key))?;
+        self.profiles.remove(&self.codec.person_key(person.key))?;
         for block in blocks_of(&person.records) {
             self.blocks.remove(block, person.key)?;
         }
@@ -285,7 +314,7 @@ mod tests {
     use crate::mpi::compare::tests::demographics;
     use crate::storage::engine::{Engine, Settings};
 
-    /// Rows of an earlier build have no comparable form in front, those of another version one that is not ours.
+    /// What another version of the program made comparable is not what this one compares.
     #[tokio::test]
     async fn a_person_whom_another_version_stored_is_found_alike() {
         let folder = tempfile::tempdir().unwrap();
@@ -297,18 +326,24 @@ mod tests {
         store.feed(&tenant, vec![id], asked.clone(), Timestamp::from_millis(1)).await.unwrap();
         let person = store.people(&tenant, None, 1).unwrap().remove(0);
         let ours = packed::pack(&profiles_of(&person.records));
-        let theirs = [&ours[..1], &[0], &ours[2..]].concat();
+        let theirs = [&[0], &ours[1..]].concat();
         let mut found = Vec::new();
-        for front in [ours, Vec::new(), theirs] {
+        for packed in [ours, theirs] {
             let codec = store.codec(&tenant);
-            let plain = [front, serde_json::to_vec(&person.records).unwrap()].concat();
-            let row = codec.sealer.seal(&tenant, Purpose::Identity, &plain);
+            let row = codec.sealer.seal(&tenant, Purpose::Identity, &packed);
             let key = codec.person_key(person.key);
-            engine.write(move |write| write.open_table(PEOPLE)?.insert(&key, &row).map(drop)).await.unwrap();
-            assert_eq!(store.people(&tenant, None, 1).unwrap(), std::slice::from_ref(&person));
+            engine.write(move |write| write.open_table(PROFILES)?.insert(&key, &row).map(drop)).await.unwrap();
             let candidate = store.search(&tenant, &asked, 10).unwrap().candidates.remove(0);
             found.push((candidate.person, candidate.profile, candidate.explanation));
         }
+        let codec = store.codec(&tenant);
+        let front = [&b"P\x01\0\0\0\x03"[..], b"any"].concat();
+        let row = [front, serde_json::to_vec(&person.records).unwrap()].concat();
+        let (key, row) = (codec.person_key(person.key), codec.sealer.seal(&tenant, Purpose::Identity, &row));
+        engine.write(move |write| write.open_table(PEOPLE)?.insert(&key, &row).map(drop)).await.unwrap();
+        let candidate = store.search(&tenant, &asked, 10).unwrap().candidates.remove(0);
+        found.push((candidate.person, candidate.profile, candidate.explanation));
         assert!(found.iter().all(|one| *one == found[0]), "{found:?}");
+        assert_eq!(store.verify_consistency(&tenant).unwrap(), [super::super::Problem::OldProfile(1)]);
     }
 }

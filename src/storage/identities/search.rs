@@ -1,15 +1,15 @@
 //! Finds persons by demographics.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use super::blocks::Blocks;
-use super::rows::{Codec, PEOPLE};
+use super::rows::{Codec, Compared};
 use super::{Identities, Person, PersonKey};
 use crate::id::{Demographics, Tenant};
 use crate::mpi::{Explanation, Grade, Model, Profile, block};
-use crate::storage::engine::{Read, StoreError};
+use crate::storage::engine::{Read, ReadTable, StoreError};
 
 /// The most persons that a search compares, however many are stored: loading and comparing them is what a search costs.
 pub const MOST_COMPARED: usize = 256;
@@ -43,16 +43,15 @@ pub struct Found {
 }
 
 /// Members of the blocks of a query.
-#[derive(Default)]
 pub(super) struct Members {
-    /// At most [`MOST_COMPARED`].
-    pub(super) compared: BTreeSet<u64>,
+    /// At most [`MOST_COMPARED`], in ascending order.
+    pub(super) compared: Vec<u64>,
     /// Blocks of which somebody was left out.
     pub(super) skipped: usize,
 }
 
 /// What speaks for comparing a person.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Share {
     /// Blocks shared with the query, the smaller ones counted for more.
     weight: u32,
@@ -73,19 +72,19 @@ impl Identities {
         let model = self.model(tenant)?;
         let compared = people.len();
         let mut candidates = Vec::new();
-        let rows = read.open_table(PEOPLE)?;
-        for key in people {
-            let Some(stored) = codec.load_stored(&rows, PersonKey(key))? else { continue };
-            let best = stored
-                .profiles()?
+        let known = Compared::of(&codec, &read)?;
+        for key in people.into_iter().map(PersonKey) {
+            let Some(profiles) = known.profiles(key)? else { continue };
+            let best = profiles
                 .into_iter()
-                .map(|profile| (model.compare_cautiously(&asked, &profile), profile))
                 .enumerate()
-                .max_by(|(_, (a, _)), (_, (b, _))| a.bits.total_cmp(&b.bits));
-            if let Some((best, (explanation, profile))) = best
+                .filter(|(_, profile)| model.may_match(&asked, profile))
+                .map(|(at, profile)| (at, model.compare_cautiously(&asked, &profile), profile))
+                .max_by(|(_, a, _), (_, b, _)| a.bits.total_cmp(&b.bits));
+            if let Some((best, explanation, profile)) = best
                 && explanation.grade() > Grade::No
             {
-                candidates.push(Candidate { person: stored.person()?, best, profile, explanation });
+                candidates.extend(known.person(key)?.map(|person| Candidate { person, best, profile, explanation }));
             }
         }
         candidates
@@ -158,46 +157,92 @@ impl Identities {
     /// the whole key; and where even those are many, whoever shares a second such key. If they are more than a search
     /// compares, those who share the most and the rarest. The same for the same store.
     pub(super) fn members(&self, codec: &Codec, read: &Read, asked: &Profile) -> Result<Members, StoreError> {
-        let blocks = Blocks::of(read, &codec.prefix)?;
-        let (mut shares, mut looked_at, mut skipped) = (BTreeMap::<u64, Share>::new(), Vec::new(), 0);
-        let mut taken = BTreeSet::new();
+        let mut looking = Looking { blocks: Blocks::of(read, &codec.prefix)?, members: Vec::new(), ends: Vec::new() };
+        let (mut wide, mut skipped) = (Vec::<(u64, bool)>::new(), 0);
         for key in block::keys(asked) {
-            let (first, last) = (key & block::COARSE, key | !block::COARSE);
-            if taken.contains(&first) {
-                continue;
-            }
-            let members = |keys, limit: usize| {
-                let members = blocks.members(keys)?.take(limit + 1);
-                members.map(|member| Ok(member?.1.0)).collect::<Result<Vec<_>, StoreError>>()
+            let first = key & block::COARSE;
+            let is_taken = match wide.iter().find(|(shared, _)| *shared == first) {
+                Some((_, true)) => continue,
+                Some((_, false)) => false,
+                None => looking.take(first..=key | !block::COARSE, block::FEW)?,
             };
-            let mut members = match members(first..=last, block::FEW)? {
-                few if few.len() <= block::FEW => {
-                    taken.insert(first);
-                    few
-                }
-                _ => members(key..=key, LARGE_BLOCK)?,
-            };
-            // A person may have several keys with one first part.
-            members.sort_unstable();
-            members.dedup();
-            if members.len() > LARGE_BLOCK {
+            wide.push((first, is_taken));
+            if !is_taken && !looking.take(key..=key, LARGE_BLOCK)? {
                 skipped += 1;
-                continue;
             }
-            let is_large = members.len() > MOST_COMPARED;
-            for member in &members {
-                let share = shares.entry(*member).or_default();
-                share.weight += (LARGE_BLOCK / members.len()).ilog2() + 1;
-                *if is_large { &mut share.large } else { &mut share.small } += 1;
-            }
-            looked_at.push(members);
         }
-        let mut worth: Vec<_> = shares.into_iter().filter(|(_, share)| share.small > 0 || share.large > 1).collect();
-        worth.sort_by_key(|(person, share)| (Reverse(share.weight), *person));
-        worth.truncate(MOST_COMPARED);
-        let compared: BTreeSet<u64> = worth.into_iter().map(|(person, _)| person).collect();
-        let is_cut = |members: &&Vec<u64>| members.iter().any(|member| !compared.contains(member));
-        skipped += looked_at.iter().filter(is_cut).count();
-        Ok(Members { compared, skipped })
+        Ok(looking.compared(skipped))
+    }
+}
+
+/// The blocks that are looked at for a query.
+struct Looking {
+    blocks: Blocks<ReadTable>,
+    /// The members of all blocks that were taken, each block's one after the other, each of a block once.
+    members: Vec<u64>,
+    /// Where the members of each end.
+    ends: Vec<usize>,
+}
+
+impl Looking {
+    /// Takes the members of a range of blocks, if they are at most so many.
+    fn take(&mut self, blocks: RangeInclusive<u64>, most: usize) -> Result<bool, StoreError> {
+        let start = self.members.len();
+        for member in self.blocks.members(blocks)?.take(most + 1) {
+            self.members.push(member?.1.0);
+        }
+        if self.members.len() - start > most {
+            self.members.truncate(start);
+            return Ok(false);
+        }
+        // A person may have several keys with one first part.
+        let mut taken = self.members.split_off(start);
+        taken.sort_unstable();
+        taken.dedup();
+        self.members.append(&mut taken);
+        self.ends.push(self.members.len());
+        Ok(true)
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &[u64]> {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.members[start..*end])
+    }
+
+    /// Who of them is to be compared.
+    fn compared(&self, skipped: usize) -> Members {
+        let mut shares = Vec::with_capacity(self.members.len());
+        for members in self.blocks() {
+            let is_large = members.len() > MOST_COMPARED;
+            let weight = LARGE_BLOCK.checked_div(members.len()).map_or(0, |share| share.ilog2() + 1);
+            let share = Share { weight, large: u32::from(is_large), small: u32::from(!is_large) };
+            shares.extend(members.iter().map(|person| (*person, share)));
+        }
+        shares.sort_unstable_by_key(|(person, _)| *person);
+        shares.dedup_by(|(person, share), (before, sum)| {
+            let is_same = person == before;
+            if is_same {
+                *sum = Share {
+                    weight: sum.weight + share.weight,
+                    large: sum.large + share.large,
+                    small: sum.small + share.small,
+                };
+            }
+            is_same
+        });
+        let all = shares.len();
+        shares.retain(|(_, share)| share.small > 0 || share.large > 1);
+        if shares.len() > MOST_COMPARED {
+            shares.sort_unstable_by_key(|(person, share)| (Reverse(share.weight), *person));
+            shares.truncate(MOST_COMPARED);
+            shares.sort_unstable_by_key(|(person, _)| *person);
+        }
+        let compared: Vec<u64> = shares.into_iter().map(|(person, _)| person).collect();
+        if compared.len() == all {
+            return Members { compared, skipped };
+        }
+        let is_cut = |members: &&[u64]| members.iter().any(|member| compared.binary_search(member).is_err());
+        let cut = self.blocks().filter(is_cut).count();
+        Members { compared, skipped: skipped + cut }
     }
 }

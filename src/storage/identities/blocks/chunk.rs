@@ -3,6 +3,9 @@
 //! A row is two numbers of variable length (seven bits to a byte, the lowest first): the distance of its block key from
 //! that of the row before, and twice the number of the person, plus one if the row says that the person is gone. Where
 //! the block is the same, the number is the distance from the person before. Some ten bytes in place of forty.
+//!
+//! Every [`GROUP`] rows begin anew, as if there were no row before, so that a row is found without reading all those
+//! before it. Behind the rows stand the places of these groups, and last how many they are (16 bits each, big-endian).
 
 use crate::storage::engine::StoreError;
 
@@ -24,55 +27,122 @@ impl Row {
 }
 
 /// No row takes more bytes.
+#[cfg(test)]
 const MOST: usize = 20;
+/// Rows that are packed as distances from one another.
+const GROUP: usize = 16;
+/// What no row comes before.
+const START: (u64, u64) = (0, 0);
 
 /// Packs rows that are in order into as few chunks of about the same size as there can be, none larger than `room`
 /// by more than a row. Gives each with its last row.
 pub(super) fn pack(rows: &[Row], room: usize) -> Vec<(Row, Vec<u8>)> {
-    let mut whole = Vec::with_capacity(rows.len() * MOST);
-    let mut before = (0, 0);
-    for row in rows {
-        push(&mut whole, before, *row);
-        before = row.place();
-    }
+    let mut whole = Packing::default();
+    rows.iter().for_each(|row| whole.push(*row));
     let size = whole.len().div_ceil(whole.len().div_ceil(room).max(1));
     let mut chunks = Vec::new();
-    let mut chunk = Vec::with_capacity(room + MOST);
-    for (at, row) in rows.iter().enumerate() {
-        let before = if chunk.is_empty() { (0, 0) } else { rows[at - 1].place() };
-        push(&mut chunk, before, *row);
+    let mut chunk = Packing::default();
+    for row in rows {
+        chunk.push(*row);
         if chunk.len() >= size {
-            chunks.push((*row, std::mem::replace(&mut chunk, Vec::with_capacity(room + MOST))));
+            chunks.push((*row, std::mem::take(&mut chunk).finish()));
         }
     }
-    if let (false, Some(last)) = (chunk.is_empty(), rows.last()) {
-        chunks.push((*last, chunk));
+    if let (true, Some(last)) = (chunk.rows > 0, rows.last()) {
+        chunks.push((*last, chunk.finish()));
     }
     chunks
 }
 
-/// The rows of a chunk that lie between two, and these two, if they are in it.
-pub(super) fn unpack(mut chunk: &[u8], from: Row, to: Row) -> Result<Vec<Row>, StoreError> {
-    let mut rows = Vec::new();
-    let mut before = (0, 0);
-    while !chunk.is_empty() {
-        let row = pull(&mut chunk, before).ok_or(StoreError::Damaged("the identities"))?;
-        before = row.place();
-        if before > to.place() {
-            break;
+/// A chunk that is being packed.
+#[derive(Default)]
+struct Packing {
+    bytes: Vec<u8>,
+    rows: usize,
+    groups: Vec<usize>,
+    before: (u64, u64),
+}
+
+impl Packing {
+    fn push(&mut self, row: Row) {
+        if self.rows.is_multiple_of(GROUP) {
+            self.groups.push(self.bytes.len());
+            self.before = START;
         }
-        if before >= from.place() {
-            rows.push(row);
-        }
+        push(&mut self.bytes, self.before, row);
+        self.rows += 1;
+        self.before = row.place();
     }
-    Ok(rows)
+
+    /// Bytes of the chunk.
+    fn len(&self) -> usize {
+        self.bytes.len() + NUMBER * (self.groups.len() + 1)
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        // A chunk fits into a page, so no place is beyond 16 bits.
+        for number in self.groups.iter().copied().chain([self.groups.len()]) {
+            self.bytes.extend_from_slice(&(number as u16).to_be_bytes());
+        }
+        self.bytes
+    }
+}
+
+/// Bytes of the place of a group.
+const NUMBER: usize = 2;
+
+/// Where in a chunk somebody reads. The chunk is not held, but told each time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader {
+    at: usize,
+    /// Where the rows end.
+    end: usize,
+    /// Rows read, counted from the start of a group.
+    read: usize,
+    before: (u64, u64),
+}
+
+impl Reader {
+    /// At the group in which a row is, or would be: rows before it may come first.
+    pub(super) fn at(chunk: &[u8], from: Row) -> Result<Self, StoreError> {
+        Self::find(chunk, from).ok_or(DAMAGED)
+    }
+
+    fn find(chunk: &[u8], from: Row) -> Option<Self> {
+        let (rest, count) = chunk.split_last_chunk::<NUMBER>()?;
+        let end = rest.len().checked_sub(NUMBER * usize::from(u16::from_be_bytes(*count)))?;
+        let (rows, groups) = rest.split_at(end);
+        let (groups, _) = groups.as_chunks::<NUMBER>();
+        let place = |group: &[u8; NUMBER]| usize::from(u16::from_be_bytes(*group));
+        let begins_before = |group: &[u8; NUMBER]| {
+            let mut row = rows.get(place(group)..)?;
+            Some(pull(&mut row, START)?.place() <= from.place())
+        };
+        let behind = groups.partition_point(|group| begins_before(group).unwrap_or(false));
+        let at = groups.get(behind.saturating_sub(1)).map_or(0, place);
+        (at <= end).then_some(Self { at, end, read: 0, before: START })
+    }
+
+    /// The next row.
+    pub(super) fn next(&mut self, chunk: &[u8]) -> Result<Option<Row>, StoreError> {
+        let mut rest = chunk.get(self.at..self.end).ok_or(DAMAGED)?;
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let before = if self.read.is_multiple_of(GROUP) { START } else { self.before };
+        let row = pull(&mut rest, before).filter(|row| row.place() >= self.before).ok_or(DAMAGED)?;
+        *self = Self { at: self.end - rest.len(), end: self.end, read: self.read + 1, before: row.place() };
+        Ok(Some(row))
+    }
 }
 
 /// All rows of a chunk.
 pub(super) fn unpack_all(chunk: &[u8]) -> Result<Vec<Row>, StoreError> {
-    let at = |number| Row { block: number, person: number, gone: false };
-    unpack(chunk, at(0), at(u64::MAX))
+    let mut reader = Reader::at(chunk, Row { block: 0, person: 0, gone: false })?;
+    std::iter::from_fn(|| reader.next(chunk).transpose()).collect()
 }
+
+const DAMAGED: StoreError = StoreError::Damaged("the identities");
 
 fn push(chunk: &mut Vec<u8>, (block, person): (u64, u64), row: Row) {
     let distance = row.block - block;
@@ -137,9 +207,17 @@ mod tests {
                 prop_assert!(chunk.len() <= room + 2 * MOST);
             }
             if let (Some(first), Some(last)) = (rows.get(rows.len() / 3), rows.get(rows.len() / 2)) {
-                let between: Vec<Row> =
-                    chunks.iter().flat_map(|(_, chunk)| unpack(chunk, *first, *last).unwrap()).collect();
-                prop_assert_eq!(&between[..], &rows[rows.len() / 3..=rows.len() / 2]);
+                // Few rows more than those asked for are read, and they come first.
+                let from_first = |chunk: &[u8]| {
+                    let mut reader = Reader::at(chunk, *first).unwrap();
+                    std::iter::from_fn(|| reader.next(chunk).unwrap()).collect::<Vec<_>>()
+                };
+                let at = chunks.partition_point(|(last, _)| last.place() < first.place());
+                let found: Vec<Row> = chunks[at..].iter().flat_map(|(_, chunk)| from_first(chunk)).collect();
+                let before = found.len() - (rows.len() - rows.len() / 3);
+                prop_assert!(before < GROUP);
+                prop_assert_eq!(&found[before..][..=rows.len() / 2 - rows.len() / 3], &rows[rows.len() / 3..=rows.len() / 2]);
+                prop_assert!(last.place() >= first.place());
             }
         }
 

@@ -7,7 +7,7 @@ use super::{GONE, Index, KEY, Ordered as _};
 use crate::storage::engine::{Definition, OwnedRow, StoreError, Table, table};
 
 /// Where the next slice of each table begins.
-const TURNS: Definition = table("identity.blocks.3.turns");
+const TURNS: Definition = table("identity.blocks.4.turns");
 
 /// Sizes of the tables. Tests have small ones, so that a few patients go through all of them.
 struct Sizes {
@@ -22,7 +22,7 @@ struct Sizes {
 }
 
 #[cfg(not(test))]
-const SIZES: Sizes = Sizes { recent: 1 << 16, slice: 512, room: 3_950, levels: [1_600, 16_000, 160_000] };
+const SIZES: Sizes = Sizes { recent: 1 << 18, slice: 512, room: 3_950, levels: [6_400, 64_000, 640_000] };
 #[cfg(test)]
 const SIZES: Sizes = Sizes { recent: 24, slice: 8, room: 60, levels: [3, 9, 27] };
 
