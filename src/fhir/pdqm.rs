@@ -95,9 +95,6 @@ impl PatientQuery {
     pub fn read(query: &str, form: Option<&str>, handling: Handling) -> Result<Self, Refusal> {
         let parameters = Parameters::read(query, form)?;
         let search = Search::read(&parameters, QUERY, handling)?;
-        let about_pages = ["_count", "_page"];
-        let conditions = parameters
-            .to_query(|one| !about_pages.contains(&one.name.as_str()) && !search.ignored.contains(&one.shown()));
         let (mut identifiers, mut returned_domains) = (Vec::new(), Vec::new());
         for group in search.tokens("identifier") {
             match group.iter().filter(|token| token.code.is_none()).count() {
@@ -138,7 +135,7 @@ impl PatientQuery {
             count: search.count,
             page,
             understood: search.understood,
-            conditions,
+            conditions: search.unpaged,
         })
     }
 

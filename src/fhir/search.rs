@@ -46,7 +46,7 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    /// The name as it may be shown.
+    /// The name as it may be shown; others may be shown alike.
     pub fn shown(&self) -> SmolStr {
         printable(&self.name)
     }
@@ -344,10 +344,10 @@ pub struct Condition {
 pub struct Search {
     /// The conditions.
     pub conditions: Vec<Condition>,
-    /// The query of the `self` link.
+    /// The query of the `self` link: without the parameters that were left out.
     pub understood: String,
-    /// Names of parameters that were left out.
-    pub ignored: Vec<SmolStr>,
+    /// The same without what is about pages, for the `next` link.
+    pub unpaged: String,
     /// `_count`
     pub count: Option<usize>,
 }
@@ -356,13 +356,16 @@ impl Search {
     /// Types the parameters by the table of a search and the common one.
     pub fn read(parameters: &Parameters, known: &[Definition], handling: Handling) -> Result<Self, Refusal> {
         let find = |one: &Parameter| known.iter().chain(COMMON).find(|definition| definition.name == one.name);
-        let mut search = Self { understood: parameters.to_query(|one| find(one).is_some()), ..Self::default() };
+        let mut search = Self {
+            understood: parameters.to_query(|one| find(one).is_some()),
+            unpaged: parameters.to_query(|one| find(one).is_some() && !matches!(one.name.as_str(), "_count" | "_page")),
+            ..Self::default()
+        };
         for one in &parameters.0 {
             let Some(definition) = find(one) else {
                 if handling == Handling::Strict {
                     return Err(Refusal::UnknownParameter(one.shown()));
                 }
-                search.ignored.push(one.shown());
                 continue;
             };
             let values = typed(one, definition)?;

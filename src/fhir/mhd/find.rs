@@ -151,7 +151,7 @@ impl Find {
         };
         let related = related(&search)?;
         let submitted = search.dates("date");
-        let found = Self::finish(&parameters, search, What::Documents(Box::new(find), related))?;
+        let found = Self::finish(search, What::Documents(Box::new(find), related))?;
         Ok(Self { submitted, ..found })
     }
 
@@ -179,10 +179,10 @@ impl Find {
             [] => return Err(Refusal::Missing("code".into())),
             _ => return Err(Refusal::Unusable("code".into())),
         };
-        Self::finish(&parameters, search, what)
+        Self::finish(search, what)
     }
 
-    fn finish(parameters: &Parameters, search: Search, what: What) -> Result<Self, Refusal> {
+    fn finish(search: Search, what: What) -> Result<Self, Refusal> {
         let whose = whose(&search)?;
         let ids: Vec<Token> = search.tokens("identifier").into_iter().flatten().collect();
         let identifiers: Vec<SmolStr> = ids.iter().filter_map(bare_identifier).collect();
@@ -210,8 +210,6 @@ impl Find {
             Some(page) => page.parse().map_err(|_| Refusal::Unusable("_page".into()))?,
             None => 0,
         };
-        let is_condition = |name: &str| !matches!(name, "_count" | "_page");
-        let conditions = parameters.to_query(|one| is_condition(&one.name) && !search.ignored.contains(&one.shown()));
         Ok(Self {
             whose,
             communities,
@@ -220,7 +218,7 @@ impl Find {
             page,
             submitted: Vec::new(),
             understood: Understood(search.understood),
-            conditions: Understood(conditions),
+            conditions: Understood(search.unpaged),
             what,
         })
     }

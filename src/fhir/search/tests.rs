@@ -104,8 +104,8 @@ fn dates_compare_by_the_span_they_cover() {
 fn unknown_parameters_are_left_out_or_refused_as_the_caller_prefers() {
     let parameters = Parameters::read("family=x&shoe-size=44&_count=5", Some("birthdate=1987")).unwrap();
     let lenient = Search::read(&parameters, KNOWN, Handling::Lenient).unwrap();
-    assert_eq!((lenient.ignored.as_slice(), lenient.count), (["shoe-size".into()].as_slice(), Some(5)));
-    assert_eq!(lenient.understood, "family=x&_count=5&birthdate=1987");
+    assert_eq!((lenient.understood.as_str(), lenient.count), ("family=x&_count=5&birthdate=1987", Some(5)));
+    assert_eq!(lenient.unpaged, "family=x&birthdate=1987");
     let strict = Search::read(&parameters, KNOWN, Handling::Strict);
     assert_eq!(strict, Err(Refusal::UnknownParameter("shoe-size".into())));
     for (header, handling) in [
@@ -115,6 +115,16 @@ fn unknown_parameters_are_left_out_or_refused_as_the_caller_prefers() {
         ("", Handling::Lenient),
     ] {
         assert_eq!(Handling::from_prefer(header), handling, "{header}");
+    }
+}
+
+/// What is left out takes nothing with it that is shown by the same name: the next page would be of another search.
+#[test]
+fn a_parameter_that_is_not_known_hides_none_that_is() {
+    for unknown in ["%22family%22", "%22family%22:exact", "(family)", "fam%C3%B6ily", "family%22"] {
+        let parameters = Parameters::read(&format!("family=x&{unknown}=y"), None).unwrap();
+        let search = Search::read(&parameters, KNOWN, Handling::Lenient).unwrap();
+        assert_eq!((search.understood.as_str(), search.unpaged.as_str()), ("family=x", "family=x"), "{unknown}");
     }
 }
 
