@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that must move within each window; what HTTP/2 says to keep a connection alive is less.
+/// Bytes that must move within each window at least; what HTTP/2 says to keep a connection alive is less.
 const PROGRESS: u64 = 1024;
+/// Bytes that must move in a second of a window: a tenth of what any line has, so whoever is slower does not want to read.
+const SLOWEST: u64 = 4096;
 
 /// What a connection does, as its stream and its requests tell.
 #[derive(Clone, Default)]
@@ -39,14 +41,15 @@ impl Pulse {
         Running(self.clone())
     }
 
-    /// Ends when for a whole window no request was handled and next to nothing moved.
+    /// Ends when for a whole window no request was handled and nothing to speak of moved.
     pub(super) async fn stops(&self, window: Duration) {
+        let progress = PROGRESS.max(SLOWEST * window.as_secs());
         let seen = || (self.0.turns.load(Ordering::Relaxed), self.0.moved.load(Ordering::Relaxed));
         loop {
             let before = seen();
             tokio::time::sleep(window).await;
             let now = seen();
-            let quiet = now.0 == before.0 && now.1 - before.1 < PROGRESS;
+            let quiet = now.0 == before.0 && now.1 - before.1 < progress;
             if quiet && self.0.running.load(Ordering::Relaxed) == 0 {
                 return;
             }
@@ -113,5 +116,29 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Felt<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_reads_just_enough_to_seem_alive_is_not_waited_for() {
+        let window = Duration::from_secs(1);
+        for (bytes, is_over) in [(500, true), (2_000, false)] {
+            let pulse = Pulse::default();
+            let trickle = async {
+                for _ in 0..9 {
+                    pulse.moved(bytes);
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+            };
+            let stopped = tokio::select! {
+                () = pulse.stops(window) => true,
+                () = trickle => false,
+            };
+            assert_eq!(stopped, is_over, "{bytes} bytes each quarter of a second");
+        }
     }
 }
