@@ -10,6 +10,8 @@
 //! `HASH` is the SHA-256 of everything after it, line feed and payload included, so it holds the content, the order
 //! (`SEQUENCE`) and, through `PREVIOUS`, all that came before. It also tells a torn entry from a whole one.
 //!
+//! Behind the last entry there may be zeros, which are room for more and mean nothing.
+//!
 //! Who can rewrite the files can compute hashes anew. Therefore entries of kind `signature` stand in the chain at
 //! least every so many entries and at the end of each closed segment: they carry the gateway's signature over the
 //! chain up to there, which cannot be made without its key.
@@ -174,6 +176,9 @@ const LONGEST_LINE: u64 = 1024;
 const LONGEST_PAYLOAD: u64 = 64 << 20;
 
 /// Reads entries one after the other, holding one at a time.
+///
+/// The zeros that a journal keeps in front of its next entry are no entries: where nothing but zeros follows, the entries
+/// are at their end. So an end that somebody overwrote with zeros is missed exactly as one that was cut off.
 pub struct Reader<R> {
     from: R,
     line: Vec<u8>,
@@ -187,6 +192,9 @@ impl<R: BufRead> Reader<R> {
 
     /// The next entry with its hash checked, or nothing at the end.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, ReadError> {
+        if self.from.fill_buf()?.first() == Some(&0) {
+            return self.only_zeros();
+        }
         self.line.clear();
         (&mut self.from).take(LONGEST_LINE).read_until(b'\n', &mut self.line)?;
         if self.line.is_empty() {
@@ -210,6 +218,20 @@ impl<R: BufRead> Reader<R> {
         }
         let length = self.line.len() as u64 + length + 1;
         Ok(Some(Entry { header, hash: claimed, payload, length }))
+    }
+
+    /// The end, if nothing but zeros comes before it.
+    fn only_zeros(&mut self) -> Result<Option<Entry>, ReadError> {
+        loop {
+            let bytes = self.from.fill_buf()?;
+            if bytes.iter().any(|byte| *byte != 0) {
+                return Err(ReadError::NotAnEntry);
+            }
+            match bytes.len() {
+                0 => return Ok(None),
+                zeros => self.from.consume(zeros),
+            }
+        }
     }
 }
 
@@ -385,6 +407,23 @@ mod tests {
                 read.push((entry.header, entry.hash, entry.payload));
             }
             prop_assert_eq!(read, written);
+        }
+
+        #[test]
+        fn zeros_behind_the_entries_are_their_end_and_before_anything_else_they_are_damage(
+            zeros in 1..200_000_usize,
+            after in proptest::option::of(1..=u8::MAX),
+        ) {
+            let mut buffer = Vec::new();
+            append(&mut buffer, &header(1, GENESIS), b"payload");
+            buffer.resize(buffer.len() + zeros, 0);
+            buffer.extend(after);
+            let mut reader = Reader::new(io::BufReader::with_capacity(1 << 16, buffer.as_slice()));
+            prop_assert!(reader.next_entry().unwrap().is_some());
+            match after {
+                None => prop_assert!(reader.next_entry().unwrap().is_none()),
+                Some(_) => prop_assert!(matches!(reader.next_entry(), Err(ReadError::NotAnEntry))),
+            }
         }
 
         #[test]

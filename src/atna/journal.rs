@@ -3,9 +3,13 @@
 //!
 //! What is behind `head` in the last file was never acknowledged to anybody: after a crash a torn end there is cut off
 //! and a note takes its place. Damage before `head` is left where it is, as evidence; the journal goes on in a new file.
+//!
+//! The file that is written has zeros behind its last entry: what overwrites blocks that are there already is on disk
+//! after half the work, because nothing about the file itself has changed. Closed files have none.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +74,8 @@ impl Head {
 }
 
 const HEAD: &str = "head";
+/// By how much the file grows at once, in bytes.
+const STEP: u64 = 1 << 20;
 
 /// The file of a segment.
 pub fn segment_path(directory: &Path, number: u64) -> PathBuf {
@@ -103,7 +109,10 @@ pub struct Journal {
     directory: PathBuf,
     file: File,
     number: u64,
+    /// Where the entries end.
     length: u64,
+    /// Where the file ends, after the zeros behind the entries.
+    room: u64,
     head: Head,
     head_file: File,
     broken: bool,
@@ -182,20 +191,21 @@ impl Journal {
             opened.problems.push("the head file is missing or damaged".to_owned());
         }
         let mut number = numbers.last().copied().unwrap_or(1);
-        let mut length = 0;
+        let (mut length, mut room) = (0, 0);
         if let Some((_, scan)) = tail {
             let total = fs::metadata(segment_path(directory, number)).map_err(failed(directory))?.len();
-            length = scan.whole;
+            (length, room) = (scan.whole, total);
             if acknowledged.sequence > head.sequence {
                 // Entries that were acknowledged are gone. Nothing is cut or overwritten: a new segment begins where
                 // the chain should have been, so the gap stays visible for ever.
                 let (first, last) = (head.sequence.next(), acknowledged.sequence);
                 opened.problems.push(format!("entries {first} to {last} were acknowledged and are missing"));
-                (head, number, length) = (acknowledged, number + 1, 0);
-            } else if total > length {
+                (head, number, length, room) = (acknowledged, number + 1, 0, 0);
+            } else if scan.damage.is_some() {
                 let path = segment_path(directory, number);
                 let file = OpenOptions::new().write(true).open(&path).map_err(failed(&path))?;
                 file.set_len(length).and_then(|()| file.sync_all()).map_err(failed(&path))?;
+                room = length;
                 opened.problems.push(format!("a torn end of {} bytes was cut off segment {number}", total - length));
             }
         } else if acknowledged.sequence > head.sequence {
@@ -208,12 +218,13 @@ impl Journal {
         let head_file = OpenOptions::new().create(true).write(true).truncate(false).open(&head_path);
         let head_file = head_file.map_err(failed(&head_path))?;
         let path = segment_path(directory, number);
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(failed(&path))?;
+        let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path).map_err(failed(&path))?;
         let mut journal = Self {
             directory: directory.to_owned(),
             file,
             number,
             length,
+            room,
             head,
             head_file,
             broken: false,
@@ -246,8 +257,7 @@ impl Journal {
             return Err(AuditError::Broken);
         }
         if let Err(cause) = self.write(entries) {
-            // In append mode the next write goes to the new end.
-            self.broken = self.file.set_len(self.length).is_err();
+            self.broken = self.give_back_room().is_err();
             return Err(AuditError::Write(Arc::new(cause)));
         }
         if let Err(cause) = self.file.sync_data() {
@@ -267,20 +277,53 @@ impl Journal {
     fn write(&mut self, entries: &[u8]) -> io::Result<()> {
         #[cfg(test)]
         if self.full.load(std::sync::atomic::Ordering::SeqCst) {
-            self.file.write_all(&entries[..entries.len() / 2])?;
+            self.file.write_all_at(&entries[..entries.len() / 2], self.length)?;
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.file.write_all(entries)
+        let end = self.length + entries.len() as u64;
+        if end > self.room && self.make_room(end).is_err() {
+            // On a disk that is nearly full there may be no room for zeros and still some for entries.
+            self.give_back_room()?;
+        }
+        self.file.write_all_at(entries, self.length)?;
+        self.room = self.room.max(end);
+        Ok(())
+    }
+
+    /// Makes the file longer, with zeros, for entries up to an end.
+    fn make_room(&mut self, end: u64) -> io::Result<()> {
+        let room = end.next_multiple_of(STEP);
+        let zeros = vec![0; usize::try_from(room - self.room).unwrap_or(0)];
+        self.file.write_all_at(&zeros, self.room)?;
+        self.room = room;
+        Ok(())
+    }
+
+    /// Ends the file where its entries end.
+    fn give_back_room(&mut self) -> io::Result<()> {
+        self.file.set_len(self.length)?;
+        self.room = self.length;
+        Ok(())
     }
 
     /// Goes on in a new segment.
     pub fn rotate(&mut self) -> io::Result<()> {
-        self.sync_head()?;
+        self.end()?;
         let path = segment_path(&self.directory, self.number + 1);
-        let file = OpenOptions::new().create_new(true).append(true).open(path)?;
+        let file = OpenOptions::new().create_new(true).write(true).open(path)?;
         sync_directory(&self.directory)?;
-        (self.file, self.number, self.length) = (file, self.number + 1, 0);
+        (self.file, self.number, self.length, self.room) = (file, self.number + 1, 0, 0);
         Ok(())
+    }
+
+    /// Gives back what room is left in the segment and makes the head durable: nothing more is written here.
+    pub fn end(&mut self) -> io::Result<()> {
+        // After a failed disk the file stays as it is, for the restart to look at.
+        if !self.broken {
+            self.give_back_room()?;
+            self.file.sync_all()?;
+        }
+        self.sync_head()
     }
 
     /// Makes the head durable, which appending does not wait for.
@@ -289,9 +332,7 @@ impl Journal {
     }
 
     fn remember(&mut self) -> io::Result<()> {
-        let line = self.head.line();
-        self.head_file.seek(SeekFrom::Start(0))?;
-        self.head_file.write_all(line.as_bytes())
+        self.head_file.write_all_at(self.head.line().as_bytes(), 0)
     }
 }
 

@@ -250,7 +250,7 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Records of the batch before from which on more are waited for: there are others about who will need the disk too.
 const COMPANY: usize = 4;
 /// How long. A wait for the disk costs processor time, however many share it.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_micros(1500);
 /// How many unacknowledged records are kept for a disk that is full.
 const RETAINED: usize = 100_000;
 
@@ -350,8 +350,8 @@ impl Writer {
             self.unsigned = unsigned_before;
             self.give_back(items);
         }
-        if closing && let Err(error) = self.journal.sync_head() {
-            tracing::warn!(%error, "the head of the audit journal was not synchronised");
+        if closing && let Err(error) = self.journal.end() {
+            tracing::warn!(%error, "the audit journal was not ended well");
         }
     }
 

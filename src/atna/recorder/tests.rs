@@ -112,7 +112,9 @@ fn one_process_writes_a_journal() {
 
 #[test]
 fn a_torn_end_is_cut_off_and_noted() {
-    for torn in [&b"0123 torn"[..], &[0; 4096], b"\n"] {
+    let behind_zeros = [&[0; 4096][..], b"0123"].concat();
+    let before_zeros = [b"0123 torn", &[0; 4096][..]].concat();
+    for torn in [&b"0123 torn"[..], &behind_zeros, &before_zeros, b"\n"] {
         let directory = tempfile::tempdir().unwrap();
         open(directory.path()).0.record_blocking(event()).unwrap();
         let path = segment_path(directory.path(), 1);
@@ -126,6 +128,63 @@ fn a_torn_end_is_cut_off_and_noted() {
         let report = verify(directory.path(), &[]).unwrap();
         assert_eq!((report.problem, report.notes), (None, opened.problems));
     }
+}
+
+/// A copy of the files as they are at this moment, which is what a crash leaves.
+fn crashed(directory: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn the_room_behind_the_entries_is_no_damage_and_is_used_after_a_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    let (audit, _) = open(directory.path());
+    audit.record_blocking(event()).unwrap();
+    let after = crashed(directory.path());
+    let length = |directory: &Path| fs::metadata(segment_path(directory, 1)).unwrap().len();
+    let room = length(after.path());
+    assert_eq!(fs::read(segment_path(after.path(), 1)).unwrap().last(), Some(&0), "there is room");
+    let (audit, opened) = open(after.path());
+    assert_eq!(opened.problems, [""; 0]);
+    assert_eq!(audit.record_blocking(event()).unwrap(), Sequence(2));
+    assert_eq!(length(after.path()), room, "the same room");
+    assert_eq!(records(after.path()), 2);
+    audit.close();
+    assert!(length(after.path()) < room, "a closed journal has no room");
+    assert_eq!(records(after.path()), 2);
+}
+
+#[test]
+fn an_acknowledged_end_that_was_overwritten_with_zeros_is_missed_as_one_that_was_cut_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let (audit, _) = open(directory.path());
+    for _ in 0..3 {
+        audit.record_blocking(event()).unwrap();
+    }
+    let after = crashed(directory.path());
+    let path = segment_path(after.path(), 1);
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
+    let first =
+        usize::try_from(read_from(after.path(), journal::Position::default(), Sequence(1), 1).unwrap()[0].1.offset);
+    bytes[first.unwrap()..end].fill(0);
+    fs::write(&path, &bytes).unwrap();
+    let found = verify(after.path(), &[]).unwrap().problem.unwrap();
+    assert_eq!((found.reason, found.sequence), (crate::atna::verify::Reason::Truncated, 2));
+    let (audit, opened) = open(after.path());
+    assert_eq!(opened.problems, ["entries 2 to 3 were acknowledged and are missing"]);
+    assert_eq!(
+        audit.record_blocking(event()).unwrap(),
+        Sequence(5),
+        "after the note, which has the place of the fourth"
+    );
+    drop(audit);
+    assert_eq!(fs::read(&path).unwrap(), bytes, "evidence is not touched");
+    assert!(verify(after.path(), &[]).unwrap().problem.is_some(), "it is found for ever");
 }
 
 #[test]

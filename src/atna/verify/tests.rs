@@ -158,6 +158,35 @@ fn every_attack_is_found_and_named() {
             fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
             (Reason::Truncated, number, list.last().unwrap().0.header.sequence.0)
         }),
+        ("the tail overwritten with zeros", |directory| {
+            let number = *segments(directory).unwrap().last().unwrap();
+            let path = segment_path(directory, number);
+            let list = entries(&path);
+            let last = list.last().unwrap();
+            let mut bytes = fs::read(&path).unwrap();
+            let at = bytes.len() - last.1.len();
+            bytes[at..].fill(0);
+            fs::write(&path, bytes).unwrap();
+            (Reason::Truncated, number, last.0.header.sequence.0)
+        }),
+        ("the tail of a closed segment overwritten with zeros", |directory| {
+            let path = segment_path(directory, 2);
+            let list = entries(&path);
+            let mut bytes = fs::read(&path).unwrap();
+            let at = bytes.len() - list.last().unwrap().1.len();
+            bytes[at..].fill(0);
+            fs::write(&path, bytes).unwrap();
+            (Reason::BadSignature, 2, list[list.len() - 2].0.header.sequence.0)
+        }),
+        ("an entry overwritten with zeros", |directory| {
+            let path = segment_path(directory, 2);
+            let list = entries(&path);
+            let mut bytes = fs::read(&path).unwrap();
+            let at = list[0].1.len();
+            bytes[at..at + list[1].1.len()].fill(0);
+            fs::write(&path, bytes).unwrap();
+            (Reason::Edited, 2, list[1].0.header.sequence.0)
+        }),
         ("the last segment deleted", |directory| {
             let number = *segments(directory).unwrap().last().unwrap();
             let first = entries(&segment_path(directory, number))[0].0.header.sequence.0;
