@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
@@ -191,10 +192,13 @@ impl Participant {
     /// Marks the participant as this process.
     #[must_use]
     pub fn recorder(mut self) -> Self {
-        self.alternative_user_id = Some(format_smolstr!("{}", std::process::id()));
+        self.alternative_user_id = Some(PROCESS.clone());
         self
     }
 }
+
+/// The number of this process, which stays what it is.
+static PROCESS: LazyLock<SmolStr> = LazyLock::new(|| format_smolstr!("{}", std::process::id()));
 
 /// A person who asked, as an assertion named them.
 #[derive(Clone, Default, Eq, PartialEq)]

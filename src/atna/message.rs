@@ -86,7 +86,7 @@ fn write_object(w: &mut Writer, object: &Object) {
             w.leaf("ParticipantObjectName", name);
         }
         Content::Query(bytes) => {
-            w.leaf("ParticipantObjectQuery", &BASE64_STANDARD.encode(bytes));
+            w.start("ParticipantObjectQuery").base64(bytes).end();
         }
     }
     for (kind, value) in &object.details {

@@ -1,6 +1,9 @@
 //! Writing XML: one writer, one escape function. Element and attribute names are literals of the program, so no name
 //! can come from data.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 /// Builds a document from the outside in. `start`, then attributes, then content, then `end`.
 ///
 /// ```
@@ -65,6 +68,14 @@ impl Writer {
         self
     }
 
+    /// Bytes as text content, in base64.
+    pub fn base64(&mut self, bytes: &[u8]) -> &mut Self {
+        self.close_tag();
+        // No character of base64 is special.
+        BASE64_STANDARD.encode_string(bytes, &mut self.out);
+        self
+    }
+
     /// An element with text and no attributes.
     pub fn leaf(&mut self, name: &'static str, text: &str) -> &mut Self {
         self.start(name).text(text).end()
@@ -108,26 +119,49 @@ impl Writer {
     }
 }
 
+/// The bytes at which a text may have to be written otherwise: markup, quotes, control characters, and the first byte of
+/// U+FFFE and U+FFFF.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        special[control] = true;
+        control += 1;
+    }
+    special[b'&' as usize] = true;
+    special[b'<' as usize] = true;
+    special[b'>' as usize] = true;
+    special[b'"' as usize] = true;
+    special[0xEF] = true;
+    special
+};
+
 /// Appends text with markup characters escaped. White space that an XML reader would normalise away is kept as a
 /// character reference in attributes; characters that XML 1.0 cannot carry become U+FFFD.
+///
+/// Nearly all text is plain, so it is looked through byte by byte; what is special begins with a byte of its own.
 fn escape(out: &mut String, text: &str, attribute: bool) {
-    let mut plain_from = 0;
-    for (at, c) in text.char_indices() {
-        let replacement = match c {
-            '&' => "&amp;",
-            '<' => "&lt;",
-            '>' => "&gt;",
-            '"' if attribute => "&quot;",
-            '\t' if attribute => "&#9;",
-            '\n' if attribute => "&#10;",
-            '\r' => "&#13;",
-            '\t' | '\n' => continue,
-            '\u{0}'..='\u{1F}' | '\u{FFFE}' | '\u{FFFF}' => "\u{FFFD}",
+    let bytes = text.as_bytes();
+    let (mut plain_from, mut from) = (0, 0);
+    while let Some(plain) = bytes[from..].iter().position(|byte| SPECIAL[usize::from(*byte)]) {
+        let at = from + plain;
+        from = at + 1;
+        let (replacement, length) = match &bytes[at..] {
+            [b'&', ..] => ("&amp;", 1),
+            [b'<', ..] => ("&lt;", 1),
+            [b'>', ..] => ("&gt;", 1),
+            [b'"', ..] if attribute => ("&quot;", 1),
+            [b'\t', ..] if attribute => ("&#9;", 1),
+            [b'\n', ..] if attribute => ("&#10;", 1),
+            [b'\r', ..] => ("&#13;", 1),
+            [b'\t' | b'\n', ..] => continue,
+            [0..=0x1F, ..] => ("\u{FFFD}", 1),
+            [0xEF, 0xBF, 0xBE | 0xBF, ..] => ("\u{FFFD}", 3),
             _ => continue,
         };
         out.push_str(&text[plain_from..at]);
         out.push_str(replacement);
-        plain_from = at + c.len_utf8();
+        plain_from = at + length;
     }
     out.push_str(&text[plain_from..]);
 }
@@ -144,6 +178,22 @@ mod tests {
         let mut w = Writer::with_declaration();
         w.start("a").start("b").text("x");
         assert_eq!(w.finish(), "<?xml version=\"1.0\" encoding=\"UTF-8\"?><a><b>x</b></a>");
+    }
+
+    #[test]
+    fn what_xml_cannot_carry_is_replaced_and_what_looks_like_it_is_not() {
+        let text = "a\u{FFFE}\u{FFFD}\u{FFFF}\u{FF21}\u{0}\u{F}é<\"\t\r\n";
+        let mut w = Writer::new();
+        w.start("a").attribute("v", text).text(text);
+        let (plain, end) = ("a\u{FFFD}\u{FFFD}\u{FFFD}\u{FF21}\u{FFFD}\u{FFFD}é&lt;", "</a>");
+        assert_eq!(w.finish(), format!("<a v=\"{plain}&quot;&#9;&#13;&#10;\">{plain}\"\t&#13;\n{end}"));
+    }
+
+    #[test]
+    fn bytes_are_written_in_base64() {
+        let mut w = Writer::new();
+        w.start("a").base64(b"\xFF\xFE?");
+        assert_eq!(w.finish(), "<a>//4/</a>");
     }
 
     proptest! {
