@@ -7,6 +7,7 @@ pub mod body;
 pub mod control;
 pub mod dial;
 pub mod gate;
+mod gulp;
 pub mod https;
 mod linger;
 pub mod messenger;

@@ -11,6 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::gulp::Gulping;
 use super::linger;
 use crate::id::Clock;
 use crate::trust::{Peer, Refusal, Tls};
@@ -111,8 +112,8 @@ pub(super) async fn handshake(
     stream: TcpStream,
     address: SocketAddr,
     timeout: Duration,
-) -> Result<(TlsStream<TcpStream>, Peer), Refusal> {
-    let accepting = TlsAcceptor::from(tls.server()).accept(stream).into_fallible();
+) -> Result<(TlsStream<Gulping<TcpStream>>, Peer), Refusal> {
+    let accepting = TlsAcceptor::from(tls.server()).accept(Gulping::new(stream)).into_fallible();
     let stream = match tokio::time::timeout(timeout, accepting).await {
         Err(_) => return Err(Refusal::HandshakeTimeout),
         Ok(Err((error, mut stream))) => {
