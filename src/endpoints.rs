@@ -23,6 +23,7 @@ use crate::hl7v2::{self, FrameError};
 use crate::id::{TraceId, Transaction as Iti};
 use crate::net::body::{self, Limited};
 use crate::net::mllp::{Handler, MllpPeer};
+use crate::net::to_the_end::ToTheEnd;
 use crate::pdq::supplier::{self as pdq, CANCEL_ACTION, CONTINUE_ACTION, QUERY_ACTION as PDQ_QUERY_ACTION};
 use crate::pipeline::delivery::Verdict;
 use crate::pipeline::soap::{Message, Reply, fault_reply};
@@ -199,7 +200,7 @@ async fn soap(
     };
     let (service, usual) = (*service, *usual);
     // The exchange goes on to its end, audit record included, even if the caller hangs up.
-    let answered = tokio::spawn(async move {
+    let answered = ToTheEnd::new(async move {
         let _place = place;
         serve_soap(gateway, received, (service, usual), request).await
     })

@@ -13,6 +13,7 @@ mod linger;
 pub mod messenger;
 pub mod mllp;
 mod pulse;
+pub mod to_the_end;
 
 #[cfg(test)]
 mod tests;

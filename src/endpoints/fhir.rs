@@ -23,6 +23,7 @@ use crate::fhir::search::Parameters;
 use crate::gateway::Gateway;
 use crate::id::{TraceId, Transaction as Iti};
 use crate::net::body::{self, BodyError, Limited};
+use crate::net::to_the_end::ToTheEnd;
 use crate::pdq::supplier::{MatchFhir, ReadFhir, SearchFhir};
 use crate::pipeline::fhir::{Answer, Content, Format, Headers, Message, Reply, exchange, format};
 use crate::pipeline::{Denied, Received, start};
@@ -135,7 +136,7 @@ pub(super) async fn serve(
         return into_response(refused.answer(&gateway, &received).await);
     };
     // The exchange goes on to its end, audit record included, even if the caller hangs up.
-    let answered = tokio::spawn(async move {
+    let answered = ToTheEnd::new(async move {
         let _place = place;
         match take(&gateway, &received, request, bodies).await {
             Ok((running, _room)) => running.await,
