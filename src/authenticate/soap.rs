@@ -115,13 +115,14 @@ pub fn soap(
     let partner = candidate(&directory, &claimed, peer)?;
     let assertion = verify_for(checks, &partner, peer, security, now)?;
     let home = assertion.attributes().home_community.clone().ok_or(AuthenticationError::NoCommunity)?;
-    let proved = directory.caller(&home, peer.networks(), &fingerprint(assertion.signer()))?;
+    let signer = fingerprint(assertion.signer());
+    let proved = directory.caller(&home, peer.networks(), &signer)?;
     if proved.key != partner.key {
         return Err(CallerError::UnknownCommunity.into());
     }
     complete(&partner, assertion.attributes())?;
     match checks.replay.note(&assertion.replay_key(), assertion.expires(), now) {
-        Seen::New => Ok(caller(partner, home, peer, &assertion)),
+        Seen::New => Ok(caller(partner, home, signer, peer, &assertion)),
         Seen::Before => Err(AuthenticationError::Replayed),
         Seen::Full => Err(AuthenticationError::Overloaded),
     }
@@ -199,7 +200,13 @@ fn verify_for(
     verify(security, &expectations)
 }
 
-fn caller(partner: Arc<Partner>, home: HomeCommunityId, peer: &Peer, assertion: &VerifiedAssertion) -> Caller {
+fn caller(
+    partner: Arc<Partner>,
+    home: HomeCommunityId,
+    signer: Fingerprint,
+    peer: &Peer,
+    assertion: &VerifiedAssertion,
+) -> Caller {
     let attributes = assertion.attributes();
     Caller::new(Proof {
         network: Some(partner.network.clone()),
@@ -213,7 +220,7 @@ fn caller(partner: Arc<Partner>, home: HomeCommunityId, peer: &Peer, assertion: 
             roles: attributes.roles.clone(),
         }),
         purposes: attributes.purposes.clone(),
-        fingerprint: Some(fingerprint(assertion.signer())),
+        fingerprint: Some(signer),
         address: peer.address(),
         signature_confirmation: assertion.message_signature().map(<[u8]>::to_vec),
         replay: Some((assertion.replay_key(), assertion.expires())),

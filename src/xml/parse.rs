@@ -113,6 +113,7 @@ const MOST_ATTRIBUTES: usize = 256;
 fn attributes_are_few(text: &str) -> bool {
     let bytes = text.as_bytes();
     let after = |from: usize, end: &[u8]| memchr::memmem::find(&bytes[from..], end).map(|at| from + at + end.len());
+    let after_tag = |from: usize| memchr::memchr(b'>', &bytes[from..]).map(|at| from + at + 1);
     let mut open_elements: Vec<usize> = Vec::new();
     let mut in_scope = 0;
     let mut at = 0;
@@ -124,7 +125,7 @@ fn attributes_are_few(text: &str) -> bool {
             [b'?', ..] => after(at, b"?>"),
             [b'/', ..] => {
                 in_scope -= open_elements.pop().unwrap_or(0);
-                after(at, b">")
+                after_tag(at)
             }
             _ => {
                 let Some(tag) = StartTag::read(bytes, at) else { return true };
@@ -166,7 +167,8 @@ impl StartTag {
                 return Some(tag);
             }
             tag.values += 1;
-            tag.prefixes += usize::from(memchr::memmem::find(name, b"xmlns:").is_some());
+            // Names are short: making a searcher ready would cost more than the search.
+            tag.prefixes += usize::from(name.windows(6).any(|piece| piece == b"xmlns:"));
             tag.end += memchr::memchr(quote, &bytes[tag.end..])? + 1;
         }
     }
@@ -227,7 +229,9 @@ impl<'d> Element<'d> {
 
     /// Whether this is that element.
     pub fn is(&self, namespace: &str, local: &str) -> bool {
-        self.local_name() == local && self.namespace() == namespace
+        self.data().is_some_and(|element| {
+            element.name.local_name == local && element.name.namespace_uri.as_deref().unwrap_or("") == namespace
+        })
     }
 
     /// This element, if it is the one expected.
@@ -321,9 +325,11 @@ impl<'d> Element<'d> {
         namespace: &'static str,
         local: &'static str,
     ) -> Result<Option<Element<'d>>, XmlError> {
-        match self.child(namespace, local) {
-            None => Ok(None),
-            Some(_) => self.only_child(namespace, local).map(Some),
+        let mut named = self.children_named(namespace, local);
+        let Some(child) = named.next() else { return Ok(None) };
+        match named.count() {
+            0 => Ok(Some(child)),
+            more => Err(XmlError::Count { parent: self.local_name().into(), child: local, found: 1 + more }),
         }
     }
 
