@@ -244,19 +244,26 @@ async fn read_out(pieces: &mut Pieces) -> Result<(), PackageError> {
 }
 
 async fn first_bytes(pieces: &mut Pieces) -> Result<Bytes, PackageError> {
-    let mut first = BytesMut::new();
+    let mut first = Bytes::new();
     while first.len() < SNIFF_BYTES {
         match pieces.next().await {
-            Some(piece) => first.extend_from_slice(&piece?),
+            // The first piece is mostly enough, and often all there is.
+            Some(piece) if first.is_empty() => first = piece?,
+            Some(piece) => first = [first, piece?].concat().into(),
             None if first.is_empty() => return Err(PackageError::Empty),
             None => break,
         }
     }
-    Ok(first.freeze())
+    Ok(first)
 }
 
 async fn collect(first: Bytes, pieces: &mut Pieces, limit: usize) -> Result<Bytes, PackageError> {
+    if first.len() > limit {
+        return Err(PackageError::TooLong(limit));
+    }
+    let Some(second) = pieces.next().await else { return Ok(first) };
     let mut whole = BytesMut::from(first);
+    whole.extend_from_slice(&second?);
     while whole.len() <= limit {
         match pieces.next().await {
             Some(piece) => whole.extend_from_slice(&piece?),
