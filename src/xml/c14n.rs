@@ -132,13 +132,19 @@ fn write_attributes(attributes: &[Attribute<'_>], output: &mut Vec<u8>) {
     fn key<'a>(attribute: &'a Attribute<'_>) -> (&'a str, &'a str) {
         (attribute.name.namespace_uri.as_deref().unwrap_or(""), &attribute.name.local_name)
     }
+    if attributes.is_sorted_by(|one, two| key(one) <= key(two)) {
+        // One, or in the order in which most senders write them: no list has to be made.
+        return attributes.iter().for_each(|attribute| write_attribute(attribute, output));
+    }
     let mut sorted: Vec<&Attribute<'_>> = attributes.iter().collect();
     sorted.sort_by(|one, two| key(one).cmp(&key(two)));
-    for attribute in sorted {
-        output.push(b' ');
-        name(attribute_prefix(attribute), &attribute.name.local_name, output);
-        value(&attribute.value, output);
-    }
+    sorted.into_iter().for_each(|attribute| write_attribute(attribute, output));
+}
+
+fn write_attribute(attribute: &Attribute<'_>, output: &mut Vec<u8>) {
+    output.push(b' ');
+    name(attribute_prefix(attribute), &attribute.name.local_name, output);
+    value(&attribute.value, output);
 }
 
 /// The default namespace is not that of attributes.
@@ -160,18 +166,30 @@ fn value(text: &str, output: &mut Vec<u8>) {
     output.push(b'"');
 }
 
+/// The bytes that are written otherwise somewhere: in text, in an attribute, in an instruction.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    special[b'&' as usize] = true;
+    special[b'<' as usize] = true;
+    special[b'>' as usize] = true;
+    special[b'"' as usize] = true;
+    special[b'\t' as usize] = true;
+    special[b'\n' as usize] = true;
+    special[b'\r' as usize] = true;
+    special
+};
+
 /// Writes text; what has to be written otherwise is looked up byte by byte, what lies between goes in one piece.
 fn escape(text: &str, special: fn(u8) -> Option<&'static [u8]>, output: &mut Vec<u8>) {
     let bytes = text.as_bytes();
-    let mut done = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        // All that is special is below this, and most text is not.
-        if *byte <= b'>'
-            && let Some(instead) = special(*byte)
-        {
+    let (mut done, mut from) = (0, 0);
+    while let Some(plain) = bytes[from..].iter().position(|byte| SPECIAL[usize::from(*byte)]) {
+        let at = from + plain;
+        from = at + 1;
+        if let Some(instead) = special(bytes[at]) {
             output.extend_from_slice(&bytes[done..at]);
             output.extend_from_slice(instead);
-            done = at + 1;
+            done = from;
         }
     }
     output.extend_from_slice(&bytes[done..]);
