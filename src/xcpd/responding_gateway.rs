@@ -11,7 +11,7 @@ use crate::atna::Object;
 use crate::authenticate::Caller;
 use crate::gateway::Gateway;
 use crate::hl7v3::datatype::Ii;
-use crate::id::{HomeCommunityId, PatientId, Timestamp, TraceId, Transaction as Iti};
+use crate::id::{Demographics, HomeCommunityId, PatientId, Timestamp, TraceId, Transaction as Iti};
 use crate::mpi::{Answer, Attribute};
 use crate::pipeline::soap::{self, Soap};
 use crate::pipeline::{Call, Failure, Part, Received, Transaction};
@@ -136,15 +136,16 @@ fn find(gateway: &Gateway, request: &Request) -> Result<Outcome, StoreError> {
     if asked.demographics.names.is_empty() || asked.demographics.birth.is_none() {
         return Ok(Outcome::NoMatch);
     }
-    let found = gateway.identities.search(&gateway.tenant, &with_ids(request), MOST)?;
+    let demographics = with_ids(request);
+    let found = gateway.identities.search(&gateway.tenant, &demographics, MOST)?;
     if found.blocks_skipped > 0 && found.candidates.is_empty() {
         tracing::warn!(blocks = found.blocks_skipped, "a search passed over blocks that are too large");
     }
-    Ok(choose(gateway, request, &found.candidates))
+    Ok(choose(gateway, request, &demographics, found.candidates))
 }
 
 /// The query's demographics with the identifiers that no domain of ours gave out: social security numbers and the like.
-fn with_ids(request: &Request) -> crate::id::Demographics {
+fn with_ids(request: &Request) -> Demographics {
     let mut demographics = request.parameters.demographics.clone();
     demographics.other_ids.extend(request.parameters.ids.iter().cloned());
     demographics
@@ -163,14 +164,14 @@ fn known(gateway: &Gateway, ids: &[PatientId]) -> Result<Option<Person>, StoreEr
     Ok(person)
 }
 
-fn choose(gateway: &Gateway, request: &Request, candidates: &[Candidate]) -> Outcome {
-    let profile = crate::mpi::Profile::of(&with_ids(request));
-    let weighed: Vec<_> = candidates.iter().map(|one| (one.profile.clone(), one.explanation.clone())).collect();
+fn choose(gateway: &Gateway, request: &Request, demographics: &Demographics, candidates: Vec<Candidate>) -> Outcome {
+    let profile = crate::mpi::Profile::of(demographics);
+    let (persons, weighed): (Vec<_>, Vec<_>) =
+        candidates.into_iter().map(|one| (one.person, (one.profile, one.explanation))).unzip();
     let minimum = request.parameters.minimum_degree.unwrap_or(0);
     let told = |at: usize| {
-        let candidate = &candidates[at];
-        let score = candidate.explanation.score();
-        if score < minimum { Vec::new() } else { matches(gateway, &candidate.person, Some(score)) }
+        let score = weighed[at].1.score();
+        if score < minimum { Vec::new() } else { matches(gateway, &persons[at], Some(score)) }
     };
     match crate::mpi::link::answer(&profile, &weighed, &gateway.thresholds) {
         Answer::None => Outcome::NoMatch,
