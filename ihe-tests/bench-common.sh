@@ -10,65 +10,18 @@ cd "$folder"
 
 say "certificates, configuration"
 "$load" --folder "$folder" certificates
-asker
-cat >partners/own.toml <<END
-name = "Our own document systems"
-network = "bench"
-kind = "local"
-home_community_id = "urn:oid:2.999.30"
-responds = false
-END
+partners
 "$load" partners --listen 127.0.0.1:18446 --directory partners
-cat >causeway.toml <<END
-partners = "partners"
-[community]
-name = "Benchmark"
-home_community_id = "urn:oid:2.999.30"
-repository_id = "2.999.30.9"
-[listen]
-https = "127.0.0.1:18443"
-public_url = "$https"
-[[listen.mllp]]
-address = "127.0.0.1:18575"
-tls = false
+configuration 18443 18575 <<END
 [[listen.mllp]]
 address = "127.0.0.1:18576"
-[tls]
-certificate = "gateway.pem"
-key = "gateway.key"
-[signing]
-certificate = "gateway.pem"
-key = "gateway.key"
-[trust]
-folder = "trust-store"
-[trust.networks.bench]
-revocation = "when-published"
-[store]
-folder = "data"
-[[domains]]
-name = "Benchmark patients"
-namespace = "BENCH"
-oid = "2.999.30.1"
-[[sources]]
-name = "admissions"
-application = "ADT"
-facility = "LOAD"
-domains = ["BENCH"]
-addresses = ["127.0.0.1"]
 [[sources]]
 name = "admissions over TLS"
 application = "ADT"
 facility = "LOAD"
-domains = ["BENCH"]
 certificate = "$(openssl x509 -in admissions.pem -outform der | sha256sum | cut -d' ' -f1)"
-[policy.answers]
-other = ["TREATMENT"]
 [limits]
 message_mib = 4096
-[initiator]
-purpose = "TREATMENT"
-[log]
-level = "warn"
 END
 
 say "gateway"

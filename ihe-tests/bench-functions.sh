@@ -24,8 +24,8 @@ memory() { awk -v key="^$2:" '$0 ~ key {print $2}' "/proc/$1/status"; }
 resident() { memory "$1" VmRSS; }
 figure() { grep "\"name\":\"$1\"" results.jsonl | tail -1 | grep -o "\"$2\":[0-9.]*" | cut -d: -f2; }
 
-# The partner that asks.
-asker() {
+# Who asks: another community, and document systems of our own.
+partners() {
     mkdir partners
     cat >partners/asker.toml <<END
 name = "Asking community"
@@ -35,4 +35,62 @@ home_community_id = "urn:oid:2.999.40"
 responds = false
 purposes_answered = ["TREATMENT"]
 END
+    cat >partners/own.toml <<END
+name = "Our own document systems"
+network = "bench"
+kind = "local"
+home_community_id = "urn:oid:2.999.30"
+responds = false
+END
+}
+
+# The gateway's configuration, with its ports for HTTPS and MLLP. It ends in [store], which standard input goes on with.
+configuration() {
+    {
+        cat <<END
+partners = "partners"
+[community]
+name = "Benchmark"
+home_community_id = "urn:oid:2.999.30"
+repository_id = "2.999.30.9"
+[listen]
+https = "127.0.0.1:$1"
+public_url = "https://127.0.0.1:$1"
+[[listen.mllp]]
+address = "127.0.0.1:$2"
+tls = false
+[tls]
+certificate = "gateway.pem"
+key = "gateway.key"
+[signing]
+certificate = "gateway.pem"
+key = "gateway.key"
+[trust]
+folder = "trust-store"
+[trust.networks.bench]
+revocation = "when-published"
+[[domains]]
+name = "Benchmark patients"
+namespace = "BENCH"
+oid = "2.999.30.1"
+[[domains]]
+name = "A clinic"
+namespace = "CLINIC"
+oid = "2.999.30.2"
+[[sources]]
+name = "admissions"
+application = "ADT"
+facility = "LOAD"
+addresses = ["127.0.0.1"]
+[policy.answers]
+other = ["TREATMENT"]
+[initiator]
+purpose = "TREATMENT"
+[log]
+level = "warn"
+[store]
+folder = "data"
+END
+        cat
+    } >causeway.toml
 }

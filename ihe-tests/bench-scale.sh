@@ -5,9 +5,9 @@
 #   ihe-tests/bench-scale.sh [PATIENTS]     100000 if not given
 #
 # SECONDS_EACH (10) is the length of each measurement; FOLDER an existing folder for the data (a temporary one); KEEP=1
-# keeps it. MEMORY is what the import is told (--memory), CACHE the gateway's cache_mib. Five million patients need
-# 12 GB of disk. Build before: cargo build --release -p causeway -p ihe-tests
-# --bin causeway --bin load (BUILD=1 does it).
+# keeps it. MEMORY is what the import is told (--memory), CACHE the gateway's cache_mib; without them it is what the
+# program takes by itself. Five million patients need
+# 12 GB of disk.
 source "$(dirname "$0")/bench-functions.sh"
 
 patients=${1:-100000}
@@ -15,55 +15,12 @@ seconds=${SECONDS_EACH:-10}
 https=https://127.0.0.1:18543
 now() { date +%s.%N; }
 
-if [[ -n ${BUILD:-} ]]; then build; fi
+say "building"
+build
 cd "$folder"
 "$load" --folder "$folder" certificates
-asker
-cat >causeway.toml <<END
-partners = "partners"
-[community]
-name = "Benchmark"
-home_community_id = "urn:oid:2.999.30"
-repository_id = "2.999.30.9"
-[listen]
-https = "127.0.0.1:18543"
-public_url = "$https"
-[[listen.mllp]]
-address = "127.0.0.1:18675"
-tls = false
-[tls]
-certificate = "gateway.pem"
-key = "gateway.key"
-[signing]
-certificate = "gateway.pem"
-key = "gateway.key"
-[trust]
-folder = "trust-store"
-[trust.networks.bench]
-revocation = "when-published"
-[store]
-folder = "data"
-cache_mib = ${CACHE:-64}
-[[domains]]
-name = "Benchmark patients"
-namespace = "BENCH"
-oid = "2.999.30.1"
-[[domains]]
-name = "A clinic"
-namespace = "CLINIC"
-oid = "2.999.30.2"
-[[sources]]
-name = "admissions"
-application = "ADT"
-facility = "LOAD"
-addresses = ["127.0.0.1"]
-[policy.answers]
-other = ["TREATMENT"]
-[initiator]
-purpose = "TREATMENT"
-[log]
-level = "warn"
-END
+partners
+configuration 18543 18675 <<<"${CACHE:+cache_mib = $CACHE}"
 
 say "$patients patients: the table"
 rows=$("$load" population --count "$patients" --output people.csv | cut -d' ' -f1)
