@@ -69,6 +69,17 @@ ask() { # command, name, connections
 }
 ask pix-query pix-alone 4
 ask pdq-query pdq-alone 4
+# ITI-45, for which messages are signed beforehand, as many as may be answered.
+ask_v3() { # name
+    measure https --identity source --name "$1" --url "$https/PIXManager" --messages 45.bin --expect 'code="AA"' \
+        --connections 4 --seconds "$seconds" --process "$process"
+}
+sign_v3() { # first message
+    "$load" --folder "$folder" prepare-iti45 --url "$https/PIXManager" --count $((seconds * 4000)) --first "$1" \
+        --population "$patients" --output 45.bin >&2
+}
+sign_v3 0
+ask_v3 pix-v3-alone
 
 say "questions while a feed runs"
 "$load" --folder "$folder" prepare-iti55 --url "$https/RespondingGatewayXCPD" --count $((seconds * 800)) \
@@ -78,6 +89,10 @@ feed() {
 }
 feed adt-pix 100000000 & feeding=$!
 ask pix-query pix 4
+wait "$feeding"
+sign_v3 $((seconds * 4000))
+feed adt-pix-v3 400000000 & feeding=$!
+ask_v3 pix-v3
 wait "$feeding"
 feed adt-pdq 200000000 & feeding=$!
 ask pdq-query pdq 4
@@ -91,10 +106,10 @@ peak=$(memory "$process" VmHWM)
 
 ms() { awk "BEGIN {printf \"%.2f / %.2f\", $(figure "$1" p50_us) / 1000, $(figure "$1" p99_us) / 1000}"; }
 mb() { awk "BEGIN {printf \"%.0f\", $1 / 1024}"; }
-echo "| patients | records | load/s | import, most MB | disk, bytes a record | start ms | idle MB | most MB | ITI-9 ms | ITI-9, feed | ITI-21 ms | ITI-21, feed | ITI-55, feed | feed/s beside ITI-9 | compared p50, p99, most | found | passed over |"
-echo "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
-echo "| $patients | $rows | $(awk "BEGIN {printf \"%.0f\", $rows / $took}") | $(mb "$most") | $(awk "BEGIN {printf \"%.0f\", $disk / $rows}") | $(awk "BEGIN {printf \"%.0f\", $start}") | $(mb "$idle") | $(mb "$peak") | $(ms pix-alone) | $(ms pix) | $(ms pdq-alone) | $(ms pdq) | $(ms iti55) | $(awk "BEGIN {printf \"%.0f\", $(figure adt-pix rate)}") | $(figure candidates compared_p50), $(figure candidates compared_p99), $(figure candidates compared_most) | $(figure candidates found)/1000 | $(figure candidates blocks_passed_over) |"
+echo "| patients | records | load/s | import, most MB | disk, bytes a record | start ms | idle MB | most MB | ITI-9 ms | ITI-9, feed | ITI-45 ms | ITI-45, feed | ITI-21 ms | ITI-21, feed | ITI-55, feed | feed/s beside ITI-9 | compared p50, p99, most | found | passed over |"
+echo "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+echo "| $patients | $rows | $(awk "BEGIN {printf \"%.0f\", $rows / $took}") | $(mb "$most") | $(awk "BEGIN {printf \"%.0f\", $disk / $rows}") | $(awk "BEGIN {printf \"%.0f\", $start}") | $(mb "$idle") | $(mb "$peak") | $(ms pix-alone) | $(ms pix) | $(ms pix-v3-alone) | $(ms pix-v3) | $(ms pdq-alone) | $(ms pdq) | $(ms iti55) | $(awk "BEGIN {printf \"%.0f\", $(figure adt-pix rate)}") | $(figure candidates compared_p50), $(figure candidates compared_p99), $(figure candidates compared_most) | $(figure candidates found)/1000 | $(figure candidates blocks_passed_over) |"
 each() { awk "BEGIN {printf \"%.0f\", $1 / $rows}"; }
 echo "import: $took s, $(each "$written") bytes written and $(each "$((ticks * 10000))") us of processor time a record" >&2
 echo "table: $table bytes, data: $disk bytes, resident after the questions: $(mb "$loaded") MB" >&2
-echo "processor time of an answer: ITI-9 $(figure pix-alone cpu_us) us, ITI-21 $(figure pdq-alone cpu_us) us" >&2
+echo "processor time of an answer: ITI-9 $(figure pix-alone cpu_us) us, ITI-45 $(figure pix-v3-alone cpu_us) us, ITI-21 $(figure pdq-alone cpu_us) us" >&2

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use hyper::Uri;
 use ihe_tests::load::measure::{Report, Usage, Watch};
 use ihe_tests::load::messages::{self, Documents, Kind, Maker};
+use ihe_tests::load::prepared::Prepared;
 use ihe_tests::load::{
     Failure, candidates, certificates, crypto, durable, https, mllp, partners, population, prepared, servers,
 };
@@ -38,6 +39,8 @@ enum Command {
     Certificates,
     /// Sign discovery queries (ITI-55).
     PrepareIti55(Prepare),
+    /// Sign cross-reference queries (ITI-45).
+    PrepareIti45(Prepare),
     /// Sign document queries (ITI-38).
     PrepareIti38(Prepare),
     /// Sign retrievals of one document (ITI-39).
@@ -240,6 +243,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             certificates::write(folder, &["gateway", "asker", "partners", "admissions", "static", "source"])?;
         }
         Command::PrepareIti55(wanted) => prepared_file(&arguments, wanted, Kind::Discovery)?,
+        Command::PrepareIti45(wanted) => prepared_file(&arguments, wanted, Kind::CrossReference)?,
         Command::PrepareIti38(wanted) => prepared_file(&arguments, wanted, Kind::Query)?,
         Command::PrepareIti39 { prepare, documents } => {
             let ids: Vec<String> = std::fs::read_to_string(documents)?.lines().map(str::to_owned).collect();
@@ -332,24 +336,25 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Messages of a kind, signed.
+fn made(arguments: &Arguments, wanted: &Prepare, kind: Kind<'_>) -> Result<Vec<Prepared>, Failure> {
+    let key = certificates::signing_key(&arguments.folder, kind.identity())?;
+    let mut maker = Maker::new(key, &wanted.url, kind)?;
+    maker.population = wanted.population;
+    messages::prepare(&maker, kind, wanted.first, wanted.count, wanted.different)
+}
+
 fn prepared_file(arguments: &Arguments, wanted: &Prepare, kind: Kind<'_>) -> Result<(), Failure> {
-    let mut maker = Maker::new(certificates::signing_key(&arguments.folder, "asker")?, &wanted.url, kind)?;
-    let patients = wanted.population;
-    if patients > 0 {
-        maker.people = Box::new(move |number| population::demographics(number.wrapping_mul(7_919_999) % patients));
-    }
-    prepared::write(&wanted.output, &messages::prepare(&maker, kind, wanted.first, wanted.count, wanted.different)?)
+    prepared::write(&wanted.output, &made(arguments, wanted, kind)?)
 }
 
 fn submissions(arguments: &Arguments, wanted: &Submit, kind: Kind<'_>) -> Result<(), Failure> {
-    let prepare = &wanted.prepare;
-    let maker = Maker::new(certificates::signing_key(&arguments.folder, "source")?, &prepare.url, kind)?;
-    let messages = messages::prepare(&maker, kind, prepare.first, prepare.count, prepare.different)?;
+    let messages = made(arguments, &wanted.prepare, kind)?;
     if let Some(path) = &wanted.ids {
         let ids = messages.iter().flat_map(|message| unique_ids(&message.body));
         std::fs::write(path, ids.map(|id| id + "\n").collect::<String>())?;
     }
-    prepared::write(&prepare.output, &messages)
+    prepared::write(&wanted.prepare.output, &messages)
 }
 
 /// The unique ids of the documents of a submission.

@@ -6,10 +6,13 @@ use bytes::Bytes;
 use causeway::hl7v3::datatype::Ii;
 use causeway::hl7v3::wrapper::{Device, Wrapper};
 use causeway::id::{
-    AssigningAuthority, Clock, Code, DocumentUniqueId, HomeCommunityId, PatientId, RepositoryId, Timestamp, TraceId,
+    AssigningAuthority, Clock, Code, DocumentUniqueId, Domains, HomeCommunityId, PatientId, RepositoryId, Timestamp,
+    TraceId,
 };
 use causeway::metadata::coding::Availability;
 use causeway::metadata::query::{FindDocuments, Query};
+use causeway::pix::query_v3;
+use causeway::pix::question::Question;
 use causeway::saml::issue::{AUTHENTICATED_BY_X509, AssertionRequest, Confirmation, Name, Token, X509_SUBJECT_NAME};
 use causeway::saml::xspa::{Attributes, NHIN_PURPOSE, Quirks, SNOMED};
 use causeway::soap::{addressing::Addressing, envelope};
@@ -41,6 +44,8 @@ const LIFETIME: Duration = Duration::from_secs(1800);
 pub enum Kind<'i> {
     /// Discovery of a patient by name, gender, birth, address, telephone and the partner's identifier.
     Discovery,
+    /// The other identifiers of a patient (ITI-45), from a system of our own.
+    CrossReference,
     /// The documents of a patient.
     Query,
     /// One document, of these unique ids in turn.
@@ -52,11 +57,16 @@ pub enum Kind<'i> {
 }
 
 impl Kind<'_> {
+    /// Whose certificate it is sent with.
+    pub fn identity(self) -> &'static str {
+        if self.home() == GATEWAY_HOME { "source" } else { "asker" }
+    }
+
     /// The community that asks.
     fn home(self) -> &'static str {
         match self {
             Self::Discovery | Self::Query | Self::Retrieve(_) => PARTNER_HOME,
-            Self::Provide(_) | Self::Register(_) => GATEWAY_HOME,
+            Self::CrossReference | Self::Provide(_) | Self::Register(_) => GATEWAY_HOME,
         }
     }
 }
@@ -76,8 +86,8 @@ pub struct Maker {
     token: Token,
     url: String,
     now: Timestamp,
-    /// Whom discoveries are for.
-    pub people: Box<dyn Fn(u64) -> causeway::id::Demographics + Send + Sync>,
+    /// Ask for patients of the population of this size; with 0 for those that a feed told.
+    pub population: u64,
 }
 
 impl Maker {
@@ -104,7 +114,7 @@ impl Maker {
             quirks: Quirks::default(),
         };
         let token = Token::issue(&request, now, &key)?;
-        Ok(Self { key, token, url: url.to_owned(), now, people: Box::new(people::demographics) })
+        Ok(Self { key, token, url: url.to_owned(), now, population: 0 })
     }
 
     /// Signs a message.
@@ -112,6 +122,7 @@ impl Maker {
         let mut attachments = Vec::new();
         let (action, body) = match kind {
             Kind::Discovery => (discovery::ACTION, self.discovery(number)?),
+            Kind::CrossReference => ("urn:hl7-org:v3:PRPA_IN201309UV02", self.cross_reference(number)?),
             Kind::Query => ("urn:ihe:iti:2007:CrossGatewayQuery", query(number)?),
             Kind::Retrieve(ids) => ("urn:ihe:iti:2007:CrossGatewayRetrieve", retrieve(one_of(ids, number)?)?),
             Kind::Provide(documents) => {
@@ -124,7 +135,7 @@ impl Maker {
         let security = self.token.header(self.now, LIFETIME, &self.key)?;
         let envelope = envelope::write(&Addressing::request(action, &self.url), &security.markup, &body);
         Ok(match kind {
-            Kind::Discovery | Kind::Query | Kind::Register(_) => Prepared {
+            Kind::Discovery | Kind::CrossReference | Kind::Query | Kind::Register(_) => Prepared {
                 content_type: format!("application/soap+xml; charset=UTF-8; action=\"{action}\""),
                 body: Bytes::from(envelope),
             },
@@ -140,12 +151,28 @@ impl Maker {
         let wrapper = Wrapper::new(Ii::new(PARTNER_DOMAIN, &format!("M{number}")), self.now, us, them);
         let own = PatientId::new(&format!("A{number}"), AssigningAuthority::new(PARTNER_DOMAIN, "ISO")?)?;
         let parameters = discovery::Parameters {
-            demographics: (self.people)(number),
+            demographics: match self.population {
+                0 => people::demographics(number),
+                patients => population::demographics(population::asked(number, patients)),
+            },
             ids: vec![own],
             tells_birth: true,
             ..discovery::Parameters::default()
         };
         Ok(discovery::Request::new(wrapper, Ii::new(PARTNER_DOMAIN, &format!("Q{number}")), parameters).encode())
+    }
+
+    fn cross_reference(&self, number: u64) -> Result<String, Failure> {
+        let wrapper = Wrapper::new(
+            Ii::new(PARTNER_DOMAIN, &format!("M{number}")),
+            self.now,
+            gateway(GATEWAY_HOME)?,
+            gateway(GATEWAY_HOME)?,
+        );
+        let patient = if self.population == 0 { number } else { population::asked(number, self.population) };
+        let question = Question { id: people::patient_id(patient)?, wanted: Vec::new() };
+        let query_id = Ii::new(PARTNER_DOMAIN, &format!("Q{number}"));
+        Ok(query_v3::Request::new(wrapper, query_id, question).encode(&Domains::default()))
     }
 }
 

@@ -16,6 +16,7 @@ use super::Failure;
 use super::certificates::network;
 use super::measure::Seen;
 use super::messages::{cross_reference, demographics_query, registration};
+use super::population::asked;
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,12 +31,10 @@ pub enum Ask {
 
 impl Ask {
     fn message(self, number: u64, now: &str) -> String {
-        // Patients that are asked for are far apart from one to the next, so that no page is read twice by chance.
-        let of = |patients: u64| number.wrapping_mul(7_919_999) % patients.max(1);
         match self {
             Self::Registration => registration(number, now),
-            Self::CrossReference(patients) => cross_reference(of(patients), number, now),
-            Self::Demographics(patients) => demographics_query(of(patients), number, now),
+            Self::CrossReference(patients) => cross_reference(asked(number, patients), number, now),
+            Self::Demographics(patients) => demographics_query(asked(number, patients), number, now),
         }
     }
 

@@ -127,6 +127,12 @@ pub fn social_security_number(number: u64) -> Option<String> {
     }
 }
 
+/// The patient of a population of so many whom a question of a number is about: far apart from one to the next, so that no
+/// page is read twice by chance.
+pub fn asked(number: u64, patients: u64) -> u64 {
+    number.wrapping_mul(7_919_999) % patients.max(1)
+}
+
 /// Whether a second source knows a patient.
 pub fn has_second(number: u64) -> bool {
     mixed(number, 4).is_multiple_of(10)
