@@ -71,6 +71,9 @@ enum Command {
         /// How many patients.
         #[arg(long)]
         count: u64,
+        /// In no order, as from a system that does not give out its identifiers one after the other.
+        #[arg(long)]
+        mixed: bool,
         /// Where to write it.
         #[arg(long)]
         output: PathBuf,
@@ -289,9 +292,10 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             let (seen, took) = mllp::run(plan, tls.as_deref()).await?;
             report(&arguments, name, took, seen, watch.stop())?;
         }
-        Command::Population { count, output } => {
+        Command::Population { count, mixed, output } => {
             let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(output)?);
-            println!("{} rows", population::write(&mut out, *count)?);
+            let order = if *mixed { population::Order::None } else { population::Order::Numbers };
+            println!("{} rows", population::write(&mut out, *count, order)?);
         }
         Command::Candidates { data, patients, wanted } => {
             let line = candidates::run(data, *patients, *wanted)?;
