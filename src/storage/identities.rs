@@ -208,6 +208,7 @@ pub struct Identities {
     engine: Engine,
     sealer: Sealer,
     models: learning::Models,
+    wide: search::Wide,
     telling: Option<notices::Telling>,
     by: Option<String>,
     debt: Option<Debt>,
@@ -216,7 +217,15 @@ pub struct Identities {
 impl Identities {
     /// Patients kept in a store.
     pub fn new(engine: Engine, sealer: Sealer) -> Self {
-        Self { engine, sealer, models: learning::Models::default(), telling: None, by: None, debt: None }
+        Self {
+            engine,
+            sealer,
+            models: learning::Models::default(),
+            wide: search::wide(),
+            telling: None,
+            by: None,
+            debt: None,
+        }
     }
 
     /// The same patients, changed in the name of a user of ours: the history says so.

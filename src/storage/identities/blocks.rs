@@ -119,7 +119,9 @@ impl<'w> Ordered for Table<'w> {
 impl Blocks<ReadTable> {
     /// The index as a view of the store has it.
     pub(super) fn of(read: &Read, prefix: &[u8]) -> Result<Self, StoreError> {
-        let levels = LEVELS.iter().map(|level| read.open_table(*level)).collect::<Result<_, _>>()?;
+        let mut levels = LEVELS.iter().map(|level| read.open_table(*level)).collect::<Result<Vec<_>, _>>()?;
+        // Most communities never fill more than one or two.
+        levels.retain(|level| !level.is_empty().unwrap_or(false));
         Ok(Self { prefix: prefix.to_vec(), recent: read.open_table(RECENT)?, levels })
     }
 }

@@ -45,6 +45,10 @@ impl Codec {
         Self { tenant, sealer, prefix, touched: RefCell::default(), by: None }
     }
 
+    pub(super) fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
     pub(super) fn key(&self, parts: &[&[u8]]) -> Vec<u8> {
         let mut key = self.prefix.clone();
         parts.iter().for_each(|part| key.extend_from_slice(part));

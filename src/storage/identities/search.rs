@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::blocks::Blocks;
 use super::rows::{Codec, Compared};
@@ -16,6 +17,17 @@ pub const MOST_COMPARED: usize = 256;
 /// Members up to which those of a block that is too large for everybody to be compared are compared if they share a
 /// second block with the query: an agreement that hundreds have is looked at only together with another one.
 const LARGE_BLOCK: usize = 5_000;
+
+/// Members from which a range of blocks is remembered to have many: twice as many as are few, so that it still has them
+/// when some have left it.
+const MANY: usize = 2 * block::FEW;
+
+/// Ranges of blocks in which there are many persons, for a while.
+pub(super) type Wide = moka::sync::Cache<(Tenant, u64), ()>;
+
+pub(super) fn wide() -> Wide {
+    moka::sync::Cache::builder().max_capacity(1 << 16).time_to_live(Duration::from_secs(600)).build()
+}
 
 /// A person who may be the one asked for.
 #[derive(Clone, Debug)]
@@ -158,20 +170,39 @@ impl Identities {
     /// compares, those who share the most and the rarest. The same for the same store.
     pub(super) fn members(&self, codec: &Codec, read: &Read, asked: &Profile) -> Result<Members, StoreError> {
         let mut looking = Looking { blocks: Blocks::of(read, &codec.prefix)?, members: Vec::new(), ends: Vec::new() };
-        let (mut wide, mut skipped) = (Vec::<(u64, bool)>::new(), 0);
+        let (mut seen, mut skipped) = (Vec::<(u64, bool)>::new(), 0);
         for key in block::keys(asked) {
             let first = key & block::COARSE;
-            let is_taken = match wide.iter().find(|(shared, _)| *shared == first) {
+            let is_taken = match seen.iter().find(|(shared, _)| *shared == first) {
                 Some((_, true)) => continue,
                 Some((_, false)) => false,
-                None => looking.take(first..=key | !block::COARSE, block::FEW)?,
+                None => self.take_if_few(codec, &mut looking, first..=key | !block::COARSE)?,
             };
-            wide.push((first, is_taken));
-            if !is_taken && !looking.take(key..=key, LARGE_BLOCK)? {
+            seen.push((first, is_taken));
+            if !is_taken && looking.take(key..=key, LARGE_BLOCK)? > LARGE_BLOCK {
                 skipped += 1;
             }
         }
         Ok(looking.compared(skipped))
+    }
+
+    /// Takes the members of a range of blocks if few are in it. That many are is remembered, because it costs most to
+    /// find that out.
+    fn take_if_few(
+        &self,
+        codec: &Codec,
+        looking: &mut Looking,
+        blocks: RangeInclusive<u64>,
+    ) -> Result<bool, StoreError> {
+        let range = (codec.tenant().clone(), *blocks.start());
+        if self.wide.contains_key(&range) {
+            return Ok(false);
+        }
+        let found = looking.take_some(blocks, block::FEW, MANY)?;
+        if found > MANY {
+            self.wide.insert(range, ());
+        }
+        Ok(found <= block::FEW)
     }
 }
 
@@ -185,15 +216,21 @@ struct Looking {
 }
 
 impl Looking {
-    /// Takes the members of a range of blocks, if they are at most so many.
-    fn take(&mut self, blocks: RangeInclusive<u64>, most: usize) -> Result<bool, StoreError> {
+    /// Takes the members of a range of blocks, if they are at most so many. Says how many they are, or one more.
+    fn take(&mut self, blocks: RangeInclusive<u64>, most: usize) -> Result<usize, StoreError> {
+        self.take_some(blocks, most, most)
+    }
+
+    /// As [`Looking::take`], and counts on to another number.
+    fn take_some(&mut self, blocks: RangeInclusive<u64>, most: usize, count: usize) -> Result<usize, StoreError> {
         let start = self.members.len();
-        for member in self.blocks.members(blocks)?.take(most + 1) {
+        for member in self.blocks.members(blocks)?.take(count + 1) {
             self.members.push(member?.1.0);
         }
-        if self.members.len() - start > most {
+        let found = self.members.len() - start;
+        if found > most {
             self.members.truncate(start);
-            return Ok(false);
+            return Ok(found);
         }
         // A person may have several keys with one first part.
         let mut taken = self.members.split_off(start);
@@ -201,7 +238,7 @@ impl Looking {
         taken.dedup();
         self.members.append(&mut taken);
         self.ends.push(self.members.len());
-        Ok(true)
+        Ok(found)
     }
 
     fn blocks(&self) -> impl Iterator<Item = &[u64]> {

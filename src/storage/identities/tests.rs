@@ -343,6 +343,27 @@ async fn a_block_with_half_the_town_is_passed_over_and_reported() {
     assert_eq!((found.compared, found.blocks_skipped), (0, 1));
 }
 
+/// That a block has many members is remembered; who they are is not.
+#[tokio::test]
+async fn whoever_comes_into_a_large_block_is_found_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let tenant = Tenant::default();
+    let like = |n: usize| demographics(&format!("Family|Given|{}0101|F||||", 1901 + n % 100));
+    let feeds = (1..400).map(|n| store.feed(&tenant, vec![id(&format!("N-{n}"))], like(n), at(0)));
+    for fed in futures_util::future::join_all(feeds).await {
+        fed.unwrap();
+    }
+    for n in 400..410 {
+        let asked = like(n);
+        let before = store.search(&tenant, &asked, 10).unwrap();
+        store.feed(&tenant, vec![id(&format!("N-{n}"))], asked.clone(), at(0)).await.unwrap();
+        let found = store.search(&tenant, &asked, 10).unwrap();
+        assert!(found.candidates.iter().any(|one| one.person.ids().eq([&id(&format!("N-{n}"))])));
+        assert_eq!(found.compared, before.compared + 1);
+    }
+}
+
 /// Groups that are small enough to be looked at, and together are more people than a search compares: those who share the
 /// most come first, and the answer says that somebody was left out.
 #[tokio::test]
