@@ -129,15 +129,16 @@ impl<'d> Exclusive<'d, '_> {
 
 /// Attributes by namespace name and local name, those without a namespace first.
 fn write_attributes(attributes: &[Attribute<'_>], output: &mut Vec<u8>) {
-    fn key<'a>(attribute: &'a Attribute<'_>) -> (&'a str, &'a str) {
-        (attribute.name.namespace_uri.as_deref().unwrap_or(""), &attribute.name.local_name)
-    }
-    if attributes.is_sorted_by(|one, two| key(one) <= key(two)) {
+    let order = |one: &Attribute<'_>, two: &Attribute<'_>| {
+        let [first, second] = [one, two].map(|attribute| attribute.name.namespace_uri.as_deref().unwrap_or(""));
+        if is_same(first, second) { one.name.local_name.cmp(&two.name.local_name) } else { first.cmp(second) }
+    };
+    if attributes.is_sorted_by(|one, two| order(one, two).is_le()) {
         // One, or in the order in which most senders write them: no list has to be made.
         return attributes.iter().for_each(|attribute| write_attribute(attribute, output));
     }
     let mut sorted: Vec<&Attribute<'_>> = attributes.iter().collect();
-    sorted.sort_by(|one, two| key(one).cmp(&key(two)));
+    sorted.sort_by(|one, two| order(one, two));
     sorted.into_iter().for_each(|attribute| write_attribute(attribute, output));
 }
 
