@@ -278,13 +278,12 @@ impl Writer {
         let mut before = 0;
         loop {
             let mut stop = false;
+            if before >= COMPANY {
+                // Before the first one is waited for: none of those who come meanwhile has to wake this thread.
+                std::thread::sleep(GATHER);
+            }
             match self.wait() {
-                Ok(Work::Write(item)) => {
-                    batch.push(item);
-                    if before >= COMPANY {
-                        std::thread::sleep(GATHER);
-                    }
-                }
+                Ok(Work::Write(item)) => batch.push(item),
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) => {}
             }
