@@ -248,9 +248,11 @@ impl Drop for Pending {
 /// How much is written at once, in bytes.
 const BATCH_BYTES: usize = 4 << 20;
 /// Records of the batch before from which on more are waited for: there are others about who will need the disk too.
-const COMPANY: usize = 4;
-/// How long. A wait for the disk costs processor time, however many share it.
-const GATHER: Duration = Duration::from_micros(1500);
+const COMPANY: u32 = 4;
+/// How long for each of those, and at most. A wait for the disk costs processor time, however many share it; but where few
+/// are about, all of them soon wait for nobody.
+const GATHER: Duration = Duration::from_micros(150);
+const GATHER_MOST: Duration = Duration::from_micros(1500);
 /// How many unacknowledged records are kept for a disk that is full.
 const RETAINED: usize = 100_000;
 
@@ -275,12 +277,12 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         let mut batch = Vec::new();
-        let mut before = 0;
+        let mut before: u32 = 0;
         loop {
             let mut stop = false;
             if before >= COMPANY {
                 // Before the first one is waited for: none of those who come meanwhile has to wake this thread.
-                std::thread::sleep(GATHER);
+                std::thread::sleep(GATHER_MOST.min(GATHER.saturating_mul(before)));
             }
             match self.wait() {
                 Ok(Work::Write(item)) => batch.push(item),
@@ -302,7 +304,7 @@ impl Writer {
                     Err(TryRecvError::Empty) => break,
                 }
             }
-            before = batch.len();
+            before = u32::try_from(batch.len()).unwrap_or(u32::MAX);
             self.write(&mut batch, stop);
             if stop {
                 return;
