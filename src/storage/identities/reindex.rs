@@ -1,9 +1,11 @@
 //! Makes the search index anew where another version of the program wrote the store: with other blocks than those that
 //! are looked in, a search would miss people and not know it.
 
+use std::collections::BTreeSet;
+
 use super::Identities;
 use super::blocks::EARLIER;
-use super::rows::{COUNTERS, Codec, Tables, number};
+use super::rows::{COUNTERS, Codec, Tables, number, profiles_of};
 use crate::id::Tenant;
 use crate::storage::engine::{Read, StoreError};
 
@@ -30,7 +32,9 @@ impl Identities {
             let codec = codec.clone();
             let index = move |write: &crate::storage::engine::Write<'_>| {
                 let mut tables = Tables::open(write, &codec)?;
-                people.iter().try_for_each(|person| tables.index(person))
+                people
+                    .iter()
+                    .try_for_each(|person| tables.index(person.key, &profiles_of(&person.records), &BTreeSet::new()))
             };
             self.engine.write(index).await?;
         }

@@ -182,7 +182,11 @@ pub(super) fn profiles_of(records: &[Record]) -> Vec<Profile> {
 
 /// The block keys of all records of a person.
 pub(super) fn blocks_of(records: &[Record]) -> BTreeSet<u64> {
-    records.iter().flat_map(|record| block::keys(&Profile::of(&record.demographics))).collect()
+    blocks_for(&profiles_of(records))
+}
+
+fn blocks_for(profiles: &[Profile]) -> BTreeSet<u64> {
+    profiles.iter().flat_map(block::keys).collect()
 }
 
 const DAMAGED: StoreError = StoreError::Damaged("the identities");
@@ -243,28 +247,20 @@ impl<'w> Tables<'w> {
         if same_demographics {
             return Ok(());
         }
-        self.store_profiles(after.key, &profiles_of(&after.records))?;
-        let (old, new) = (blocks_of(old_records), blocks_of(&after.records));
-        for block in old.difference(&new) {
-            self.blocks.remove(*block, after.key)?;
-        }
-        for block in new.difference(&old) {
-            self.blocks.insert(*block, after.key)?;
-        }
-        Ok(())
+        self.index(after.key, &profiles_of(&after.records), &blocks_of(old_records))
     }
 
-    fn store_profiles(&mut self, key: PersonKey, profiles: &[Profile]) -> Result<(), StoreError> {
+    /// Stores what is compared of a person, and moves them from the blocks where they were to those where it puts them.
+    pub(super) fn index(
+        &mut self,
+        key: PersonKey,
+        profiles: &[Profile],
+        old: &BTreeSet<u64>,
+    ) -> Result<(), StoreError> {
         self.profiles.insert(&self.codec.person_key(key), &self.codec.seal_profiles(profiles))?;
-        Ok(())
-    }
-
-    /// Makes what is compared of a person, and where it is looked for, anew.
-    pub(super) fn index(&mut self, person: &Person) -> Result<(), StoreError> {
-        let profiles = profiles_of(&person.records);
-        self.store_profiles(person.key, &profiles)?;
-        let blocks: BTreeSet<u64> = profiles.iter().flat_map(block::keys).collect();
-        blocks.into_iter().try_for_each(|block| self.blocks.insert(block, person.key))
+        let new = blocks_for(profiles);
+        old.difference(&new).try_for_each(|block| self.blocks.remove(*block, key))?;
+        new.difference(old).try_for_each(|block| self.blocks.insert(*block, key))
     }
 
     /// Removes an identifier that nobody has any more.
@@ -278,15 +274,10 @@ impl<'w> Tables<'w> {
         self.codec.touched.borrow_mut().stored(None, person);
         self.people
             .insert(&self.codec.person_key(person.key), &self.codec.encode(Purpose::Identity, &person.records)?)?;
-        self.store_profiles(person.key, std::slice::from_ref(profile))?;
         for held in person.held() {
             self.ids.insert(&self.codec.id_key(&held.id), &person.key.0.to_be_bytes())?;
         }
-        let blocks: BTreeSet<u64> = block::keys(profile).into_iter().collect();
-        for block in blocks {
-            self.blocks.insert(block, person.key)?;
-        }
-        Ok(())
+        self.index(person.key, std::slice::from_ref(profile), &BTreeSet::new())
     }
 
     /// Removes a person whose records went to others. Their identifiers point there already.

@@ -26,9 +26,6 @@ impl Row {
     }
 }
 
-/// No row takes more bytes.
-#[cfg(test)]
-const MOST: usize = 20;
 /// Rows that are packed as distances from one another.
 const GROUP: usize = 16;
 /// What no row comes before.
@@ -184,6 +181,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// No row takes more bytes.
+    const MOST: usize = 20;
 
     fn rows() -> impl Strategy<Value = Vec<Row>> {
         let row = (any::<u8>(), 0..4_u32, any::<u64>(), any::<bool>());
